@@ -1,0 +1,91 @@
+namespace DeepSeek;
+
+/// <summary>How numbers of the attention cache are stored.</summary>
+public enum CacheType
+{
+    /// <summary>What the backend prefers: bfloat16 on the CPU, float32 on the reference backend.</summary>
+    Default,
+    /// <summary>32-bit floating point.</summary>
+    Float32,
+    /// <summary>IEEE 16-bit floating point.</summary>
+    Float16,
+    /// <summary>bfloat16: 8 bits of exponent, 8 of precision.</summary>
+    BFloat16,
+    /// <summary>8-bit integers with a scale for each 32: half the memory of the 16-bit types.</summary>
+    Q8,
+}
+
+/// <summary>When tokens are drafted ahead and verified together. The text is the same with and without.</summary>
+public enum Speculation
+{
+    /// <summary>Where the model has a draft module and drafting pays.</summary>
+    Auto,
+    /// <summary>Never.</summary>
+    Off,
+    /// <summary>Always: by the model's draft module, or by looking the prompt up where it has none.</summary>
+    On,
+}
+
+/// <summary>How a model is loaded. Immutable; use <c>with</c> to derive.</summary>
+public sealed record LanguageModelOptions
+{
+    /// <summary>Context length where neither the caller nor the memory budget says less: 32,768 tokens, or the model's own where that is shorter.</summary>
+    public const int DefaultContextLength = 32_768;
+
+    /// <summary>Sequences that run at the same time by default.</summary>
+    public const int DefaultMaxSequences = 16;
+
+    /// <summary>Requests that may wait by default.</summary>
+    public const int DefaultMaxQueuedRequests = 256;
+
+    /// <summary>Tokens in a step by default: prompts are processed in chunks of at most that many.</summary>
+    public const int DefaultMaxStepTokens = 512;
+
+    /// <summary>Where the model runs. Default: the CPU.</summary>
+    public ComputeDevice Device { get; init; } = ComputeDevice.Cpu;
+
+    /// <summary>Threads of computation. Null: the physical cores that the process may use.</summary>
+    public int? Threads { get; init; }
+
+    /// <summary>Longest sequence, prompt and answer together, in tokens. Null: the model's own, at most <see cref="DefaultContextLength"/>.</summary>
+    public int? ContextLength { get; init; }
+
+    /// <summary>Sequences that run at the same time.</summary>
+    public int MaxSequences { get; init; } = DefaultMaxSequences;
+
+    /// <summary>Requests that may wait; one more is refused with <see cref="EngineBusyException"/>.</summary>
+    public int MaxQueuedRequests { get; init; } = DefaultMaxQueuedRequests;
+
+    /// <summary>Most tokens in one step.</summary>
+    public int MaxStepTokens { get; init; } = DefaultMaxStepTokens;
+
+    /// <summary>How the attention cache is stored.</summary>
+    public CacheType CacheType { get; init; }
+
+    /// <summary>Bytes for the attention cache of all sequences. Null: enough for one sequence of <see cref="ContextLength"/>, or as many as fit a quarter of the memory.</summary>
+    public long? CacheBytes { get; init; }
+
+    /// <summary>Whether a prompt's beginning may be taken from the cache of earlier requests. Default true.</summary>
+    public bool PrefixCaching { get; init; } = true;
+
+    /// <summary>Drafting ahead. Default <see cref="Speculation.Auto"/>.</summary>
+    public Speculation Speculation { get; init; }
+
+    /// <summary>
+    /// Bit-equal logits whatever else is in the batch, whatever the number of threads, whether a prefix was cached, with drafting on or off; slower.
+    /// Default false: the same request alone on the same machine gives the same tokens.
+    /// </summary>
+    public bool Reproducible { get; init; }
+
+    /// <summary>Reads the files into memory instead of mapping them: slower to load, safe against files that change while the model runs.</summary>
+    public bool PrivateCopy { get; init; }
+
+    /// <summary>Lets weights exceed the memory, paged from the file as needed: slow, but it runs.</summary>
+    public bool AllowPaging { get; init; }
+
+    /// <summary>Instruction sets that must not be used, by .NET's names (<c>AVX512</c>, <c>AVX2</c>, <c>AMX</c>, …): for comparing and testing. Null: none.</summary>
+    public IReadOnlyCollection<string>? DisabledInstructionSets { get; init; }
+
+    /// <summary>The clock. Null: the system's.</summary>
+    public TimeProvider? TimeProvider { get; init; }
+}
