@@ -1,0 +1,16 @@
+namespace DeepSeek.Text;
+
+/// <summary>A stretch of characters: [Start, End) in UTF-16 units.</summary>
+internal readonly record struct TextRange(int Start, int End);
+
+/// <summary>
+/// A prompt as a chat template wrote it, with the places where the caller's own words stand. Only text outside those places may become control tokens:
+/// a user's literal <c>&lt;|im_start|&gt;</c> stays ordinary text. The text is tokenised as one string, so that ordinary merges cross the borders.
+/// </summary>
+/// <param name="Text">The whole prompt.</param>
+/// <param name="Untrusted">Where the caller's words stand: ascending, not overlapping, none empty.</param>
+internal sealed record RenderedPrompt(string Text, IReadOnlyList<TextRange> Untrusted)
+{
+    /// <summary>A prompt that is the program's own text throughout.</summary>
+    public static RenderedPrompt Trusted(string text) => new(text, []);
+}
