@@ -1,0 +1,53 @@
+using DeepSeek.Backends;
+using DeepSeek.Formats;
+using DeepSeek.Tensors;
+
+namespace DeepSeek.Models;
+
+/// <summary>
+/// A loaded architecture: weights bound to a backend, and the forward pass over its table of operations. Stateless between steps: what it remembers of a
+/// sequence is in the cache alone. One thread (the engine's) calls it.
+/// </summary>
+internal abstract class Model
+{
+    /// <summary>Rows of the embedding and of the head; may exceed the tokenizer's entries.</summary>
+    public abstract int VocabularySize { get; }
+
+    /// <summary>D: numbers of a hidden state.</summary>
+    public abstract int HiddenSize { get; }
+
+    /// <summary>Layers, draft modules not counted.</summary>
+    public abstract int LayerCount { get; }
+
+    /// <summary>Positions that the model was made for.</summary>
+    public abstract int MaxPositions { get; }
+
+    /// <summary>What it remembers of each token; draft modules' streams included.</summary>
+    public abstract IReadOnlyList<CacheStream> Streams { get; }
+
+    /// <summary>Runs a step: appends to the cache and returns the hidden states after the final norm. [T, D], scratch memory of the backend.</summary>
+    public abstract Tensor Forward(StepLayout step, CacheStorage cache);
+
+    /// <summary>logits of the given rows of what <see cref="Forward"/> (or <see cref="Draft"/>) returned. [rows.Length, VocabularySize]</summary>
+    public abstract void Logits(Tensor logits, Tensor hidden, ReadOnlySpan<int> rows);
+
+    /// <summary>Tokens ahead that the draft module was trained for; 0: the model has none.</summary>
+    public virtual int DraftModules => 0;
+
+    /// <summary>
+    /// Runs the draft module (multi-token prediction, spec 2.7): row t holds the hidden state of position p and the step's token t is the token of position p + 1; the step's
+    /// positions are p + 1. Appends to the module's own stream and returns hidden states for <see cref="Logits"/>, which then are of position p + 2. [T, D]
+    /// </summary>
+    public virtual Tensor Draft(StepLayout step, Tensor hidden, CacheStorage cache) => throw new NotSupportedException("This model has no draft module.");
+}
+
+/// <summary>What an architecture needs to bind its weights.</summary>
+/// <param name="Checkpoint">The file.</param>
+/// <param name="BackendOf">The backend of a layer; layer −1 is embedding, final norm and head.</param>
+internal sealed record ModelSource(Checkpoint Checkpoint, Func<int, Backend> BackendOf)
+{
+    public ModelConfig Config => Checkpoint.Config;
+
+    /// <summary>Embedding, final norm and head.</summary>
+    public Backend Backend => BackendOf(-1);
+}
