@@ -79,7 +79,7 @@ internal abstract class Backend : IDisposable
     /// <summary>Causal attention of the step's queries over all cache rows up to their own positions, which are in the cache already. output, q: [T, H·D]</summary>
     public abstract void AttendCached(Tensor output, Tensor q, AttentionSettings attention, StepLayout step, CacheStorage cache);
 
-    /// <summary>Latent attention likewise. output: [T, H·V]; q: [T, H·(N+R)], rotated.</summary>
+    /// <summary>Latent attention likewise, over the rows from the settings' FirstPosition on. output: [T, H·V]; q: [T, H·(N+R)], rotated.</summary>
     public abstract void AttendLatentCached(Tensor output, Tensor q, LatentAttentionSettings attention, StepLayout step, CacheStorage cache);
 
     // ---- composites

@@ -47,8 +47,9 @@ internal sealed record AttentionSettings(int QueryHeads, int KeyHeads, int HeadS
 /// <param name="KeyUp">A matrix for each head: [N, C], or transposed [C, N] as GGUF's attn_k_b stores it (see <paramref name="KeyUpTransposed"/>).</param>
 /// <param name="KeyUpTransposed">Whether <paramref name="KeyUp"/> is stored as [C, N].</param>
 /// <param name="ValueUp">A matrix [V, C] for each head.</param>
+/// <param name="FirstPosition">Position of the first cache row that counts: 1 for a draft module, whose stream has no row 0; else 0.</param>
 internal sealed record LatentAttentionSettings(int Heads, int NopeSize, int RopeSize, int ValueSize, int LatentSize, float Scale, int Stream,
-    DeviceWeight[] KeyUp, bool KeyUpTransposed, DeviceWeight[] ValueUp);
+    DeviceWeight[] KeyUp, bool KeyUpTransposed, DeviceWeight[] ValueUp, int FirstPosition = 0);
 
 /// <summary>How pairs of dimensions are rotated: (2i, 2i+1), or (i, i + R/2).</summary>
 internal enum RotaryPairs : byte { Interleaved, HalfSplit }

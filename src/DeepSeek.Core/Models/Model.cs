@@ -35,19 +35,17 @@ internal abstract class Model
     public virtual int DraftModules => 0;
 
     /// <summary>
-    /// Runs the draft module (multi-token prediction, spec 2.7): row t holds the hidden state of position p and the step's token t is the token of position p + 1; the step's
-    /// positions are p + 1. Appends to the module's own stream and returns hidden states for <see cref="Logits"/>, which then are of position p + 2. [T, D]
+    /// Runs the draft module (multi-token prediction, spec 2.7): row t holds the hidden state of position p − 1 as <see cref="Forward"/> (or this method) returned it, and the
+    /// step's token t at position p ≥ 1 is the token behind it. Appends to the module's own stream, whose row p so depends on tokens up to p only (there is no row 0), and
+    /// returns hidden states for <see cref="Logits"/>, which then are of position p + 1. Chained drafts hand the result back with the drafted token. [T, D]
     /// </summary>
     public virtual Tensor Draft(StepLayout step, Tensor hidden, CacheStorage cache) => throw new NotSupportedException("This model has no draft module.");
 }
 
 /// <summary>What an architecture needs to bind its weights.</summary>
-/// <param name="Checkpoint">The file.</param>
-/// <param name="BackendOf">The backend of a layer; layer −1 is embedding, final norm and head.</param>
-internal sealed record ModelSource(Checkpoint Checkpoint, Func<int, Backend> BackendOf)
+/// <param name="Checkpoint">The file; it outlives the model.</param>
+/// <param name="Backend">Where the model runs.</param>
+internal sealed record ModelSource(Checkpoint Checkpoint, Backend Backend)
 {
     public ModelConfig Config => Checkpoint.Config;
-
-    /// <summary>Embedding, final norm and head.</summary>
-    public Backend Backend => BackendOf(-1);
 }
