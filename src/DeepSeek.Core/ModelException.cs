@@ -128,3 +128,16 @@ public sealed class InvalidOptionException : ModelException
     /// <summary>Creates an error with a message and its cause.</summary>
     public InvalidOptionException(string message, Exception? innerException) : base(message, innerException) { }
 }
+
+/// <summary>A saved session cannot be used: the file is corrupt, of another model, of another version, or of other numerics. The text has to be computed again.</summary>
+public sealed class SessionFileException : ModelException
+{
+    /// <summary>Creates an error.</summary>
+    public SessionFileException() { }
+
+    /// <summary>Creates an error with a message.</summary>
+    public SessionFileException(string message) : base(message) { }
+
+    /// <summary>Creates an error with a message and its cause.</summary>
+    public SessionFileException(string message, Exception? innerException) : base(message, innerException) { }
+}
