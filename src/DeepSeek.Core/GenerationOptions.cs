@@ -62,7 +62,13 @@ public sealed record GenerationOptions
     /// <summary>Tools that the model may call. Null: none.</summary>
     public IReadOnlyList<ToolDefinition>? Tools { get; init; }
 
-    /// <summary>What the answer must look like. Null: free text.</summary>
+    /// <summary>Whether and which of <see cref="Tools"/> is called. Null: <see cref="ToolChoice.Auto"/>. Required calls are enforced token by token, so that they cannot fail.</summary>
+    public ToolChoice? ToolChoice { get; init; }
+
+    /// <summary>Whether one turn may call several tools. Null: as the model does.</summary>
+    public bool? AllowParallelToolCalls { get; init; }
+
+    /// <summary>What the answer must look like; enforced after the reasoning, token by token. Null: free text.</summary>
     public OutputConstraint? Constraint { get; init; }
 
     /// <summary>Further variables for the chat template (<c>enable_thinking</c>, <c>reasoning_effort</c>, …). Null: none.</summary>
@@ -79,6 +85,31 @@ public sealed record GenerationOptions
 
     /// <summary>Requests of different tenants never share cached prefixes. Null: the common tenant.</summary>
     public string? Tenant { get; init; }
+}
+
+/// <summary>Whether and which tool is called.</summary>
+public abstract record ToolChoice
+{
+    private ToolChoice() { }
+
+    /// <summary>The model decides.</summary>
+    public static ToolChoice Auto { get; } = new AutoChoice();
+
+    /// <summary>No tool is called; the tools are not shown to the model.</summary>
+    public static ToolChoice None { get; } = new NoneChoice();
+
+    /// <summary>At least one tool is called.</summary>
+    public static ToolChoice Required { get; } = new RequiredChoice();
+
+    /// <summary>This tool is called.</summary>
+    /// <param name="Name">Its name; one of <see cref="GenerationOptions.Tools"/>.</param>
+    public sealed record Function(string Name) : ToolChoice;
+
+    private sealed record AutoChoice : ToolChoice;
+
+    private sealed record NoneChoice : ToolChoice;
+
+    private sealed record RequiredChoice : ToolChoice;
 }
 
 /// <summary>What an answer is forced to look like: a JSON document, an instance of a JSON Schema, a match of a regular expression, or one of a few strings.</summary>
