@@ -14,6 +14,7 @@ internal static class Program
     /// <summary>Opens what a verb needs (a model, a tokenizer, …) and returns what answers a line.</summary>
     private static readonly Dictionary<string, Func<Arguments, IVerb>> Verbs = new()
     {
+        ["blocks"] = a => new BlocksVerb(a),
     };
 
     private static readonly JsonSerializerOptions Json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };
