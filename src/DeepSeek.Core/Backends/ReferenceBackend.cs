@@ -1,0 +1,229 @@
+using System.Runtime.InteropServices;
+using DeepSeek.Tensors;
+
+namespace DeepSeek.Backends;
+
+/// <summary>
+/// The scalar backend: the specification of every operation and the oracle that the others are tested against. Single-threaded; activations in float32, sums in
+/// float64; weights are read row by row in their stored form. Nothing here is fast, and nothing should be.
+/// </summary>
+internal sealed unsafe class ReferenceBackend : Backend
+{
+    private readonly Dictionary<(Weight Weight, WeightRole Role), DeviceWeight> prepared = [];
+    private readonly Stack<nint> scratch = [];
+
+    public override string Name => "reference";
+
+    public override string Description => "scalar, one thread, float32 activations with float64 sums";
+
+    public override CacheFormat PreferredCache => CacheFormat.F32;
+
+    public override long PreparedBytes => 0;
+
+    public override DeviceWeight Prepare(Weight weight, WeightRole role)
+    {
+        if (!prepared.TryGetValue((weight, role), out DeviceWeight? result)) prepared[(weight, role)] = result = new ReferenceWeight(weight, role);
+        return result;
+    }
+
+    public override CacheStorage CreateCache(IReadOnlyList<CacheStream> streams, CacheFormat format, int blockTokens, int blockCount)
+        => new ReferenceCache(streams, format, blockTokens, blockCount);
+
+    // ---- memory: every tensor is an allocation of its own, filled with NaN so that a number read before it was written shows
+
+    public override Tensor Rent(int rows, int columns)
+    {
+        nint address = (nint)NativeMemory.AlignedAlloc((nuint)((long)rows * columns * sizeof(float)), 64);
+        scratch.Push(address);
+        var x = new Tensor(address, rows, columns, columns);
+        for (int t = 0; t < rows; t++) Row(x, t).Fill(float.NaN);
+        return x;
+    }
+
+    public override long Mark() => scratch.Count;
+
+    public override void Release(long mark)
+    {
+        while (scratch.Count > mark) NativeMemory.AlignedFree((void*)scratch.Pop());
+    }
+
+    public override void Read(Tensor x, Span<float> destination)
+    {
+        for (int t = 0; t < x.Rows; t++) Row(x, t).CopyTo(destination.Slice(t * x.Columns, x.Columns));
+    }
+
+    public override void Write(Tensor x, ReadOnlySpan<float> source)
+    {
+        for (int t = 0; t < x.Rows; t++) source.Slice(t * x.Columns, x.Columns).CopyTo(Row(x, t));
+    }
+
+    public override void Dispose() => Release(0);
+
+    // ---- primitives
+
+    public override void Embed(Tensor y, DeviceWeight table, ReadOnlySpan<int> tokens)
+    {
+        for (int t = 0; t < tokens.Length; t++) ReadRow(table.Source, tokens[t], Row(y, t));
+    }
+
+    public override void Gather(Tensor y, Tensor x, ReadOnlySpan<int> rows)
+    {
+        for (int i = 0; i < rows.Length; i++) Row(x, rows[i]).CopyTo(Row(y, i));
+    }
+
+    public override void RmsNorm(Tensor y, Tensor x, DeviceWeight gain, float epsilon)
+    {
+        float[] g = ReadVector(gain);
+        for (int t = 0; t < x.Rows; t++)
+            for (int first = 0; first < x.Columns; first += g.Length)
+            {
+                Span<float> from = Row(x, t).Slice(first, g.Length), to = Row(y, t).Slice(first, g.Length);
+                double squares = 0;
+                foreach (float value in from) squares += (double)value * value;
+                double factor = 1 / Math.Sqrt(squares / g.Length + epsilon);
+                for (int i = 0; i < g.Length; i++) to[i] = (float)(g[i] * (from[i] * factor));
+            }
+    }
+
+    public override void MatMul(Tensor y, Tensor x, DeviceWeight weight, DeviceWeight? bias = null, bool accumulate = false)
+    {
+        float[] row = new float[weight.Columns], b = bias is null ? [] : ReadVector(bias);
+        for (int r = 0; r < weight.Rows; r++)
+        {
+            ReadRow(weight.Source, r, row);
+            for (int t = 0; t < x.Rows; t++)
+            {
+                double sum = Dot(row, Row(x, t)) + (bias is null ? 0 : b[r]);
+                Row(y, t)[r] = (float)(accumulate ? Row(y, t)[r] + sum : sum);
+            }
+        }
+    }
+
+    public override void Add(Tensor y, Tensor x)
+    {
+        for (int t = 0; t < x.Rows; t++)
+            for (int i = 0; i < x.Columns; i++) Row(y, t)[i] += Row(x, t)[i];
+    }
+
+    public override void SiluMultiply(Tensor gate, Tensor up)
+    {
+        for (int t = 0; t < gate.Rows; t++)
+        {
+            Span<float> g = Row(gate, t), u = Row(up, t);
+            for (int i = 0; i < g.Length; i++) g[i] = (float)(g[i] / (1 + Math.Exp(-(double)g[i])) * u[i]);
+        }
+    }
+
+    public override void RotaryFactors(Tensor factors, RotarySettings rotary, StepLayout step)
+    {
+        int pairs = rotary.Frequencies.Length;
+        for (int t = 0; t < step.TokenCount; t++)
+            for (int i = 0; i < pairs; i++)
+            {
+                double angle = step.Positions[t] * rotary.Frequencies[i];
+                Row(factors, t)[i] = (float)(Math.Cos(angle) * rotary.Magnitude);
+                Row(factors, t)[pairs + i] = (float)(Math.Sin(angle) * rotary.Magnitude);
+            }
+    }
+
+    public override void Rotate(Tensor x, Tensor factors, RotarySettings rotary, int headSize, int offset)
+    {
+        int pairs = rotary.Frequencies.Length;
+        for (int t = 0; t < x.Rows; t++)
+            for (int head = 0; head < x.Columns; head += headSize)
+            {
+                Span<float> z = Row(x, t).Slice(head + offset, 2 * pairs), factor = Row(factors, t);
+                for (int i = 0; i < pairs; i++)
+                {
+                    (int a, int b) = rotary.Pairs == RotaryPairs.Interleaved ? (2 * i, 2 * i + 1) : (i, i + pairs);
+                    double u = z[a], v = z[b], cos = factor[i], sin = factor[pairs + i];
+                    z[a] = (float)(u * cos - v * sin);
+                    z[b] = (float)(u * sin + v * cos);
+                }
+            }
+    }
+
+    public override void RoutedExperts(Tensor y, Tensor x, ExpertWeights experts)
+    {
+        RouterSettings settings = experts.Settings;
+        var chosen = new int[settings.TopK];
+        var weights = new float[settings.TopK];
+        var scratchNumbers = new float[Routing.ScratchLength(settings)];
+        float[] bias = experts.CorrectionBias is null ? [] : ReadVector(experts.CorrectionBias);
+        long mark = Mark();
+        Tensor logits = Rent(x.Rows, settings.ExpertCount), result = Rent(1, y.Columns);
+        MatMul(logits, x, experts.Router);
+        for (int t = 0; t < x.Rows; t++)
+        {
+            Routing.Choose(settings, Row(logits, t), bias, chosen, weights, scratchNumbers);
+            for (int k = 0; k < settings.TopK; k++)
+            {
+                Row(result, 0).Clear();
+                Mlp(result, x.TakeRows(t, 1), experts.Experts[chosen[k]]);
+                for (int i = 0; i < y.Columns; i++) Row(y, t)[i] += weights[k] * Row(result, 0)[i];
+            }
+        }
+        Release(mark);
+    }
+
+    public override void Append(CacheStorage cache, int stream, Tensor rows, StepLayout step)
+    {
+        foreach (SequenceSlice sequence in step.Sequences)
+            for (int row = 0; row < sequence.RowCount; row++)
+            {
+                int position = sequence.FirstPosition + row, block = step.BlockTables[sequence.TableStart + position / cache.BlockTokens];
+                ((ReferenceCache)cache).Write(stream, block, position % cache.BlockTokens, Row(rows, sequence.FirstRow + row));
+            }
+    }
+
+    public override void AttendCached(Tensor output, Tensor q, AttentionSettings attention, StepLayout step, CacheStorage cache)
+    {
+        foreach (SequenceSlice sequence in step.Sequences) ReferenceAttention.Grouped(output, q, attention, step, sequence, (ReferenceCache)cache);
+    }
+
+    public override void AttendLatentCached(Tensor output, Tensor q, LatentAttentionSettings attention, StepLayout step, CacheStorage cache)
+    {
+        foreach (SequenceSlice sequence in step.Sequences) ReferenceAttention.Latent(output, q, attention, step, sequence, (ReferenceCache)cache);
+    }
+
+    // ---- numbers
+
+    /// <summary>A row of a tensor of this backend.</summary>
+    internal static Span<float> Row(Tensor x, int row) => new((float*)x.Address + (long)row * x.Stride, x.Columns);
+
+    /// <summary>A whole matrix in float32.</summary>
+    internal static float[,] ReadMatrix(Weight weight)
+    {
+        var matrix = new float[weight.Rows, weight.Columns];
+        for (int r = 0; r < weight.Rows; r++) ReadRow(weight, r, MemoryMarshal.CreateSpan(ref matrix[r, 0], weight.Columns));
+        return matrix;
+    }
+
+    private static float[] ReadVector(DeviceWeight vector)
+    {
+        var values = new float[vector.Columns];
+        ReadRow(vector.Source, 0, values);
+        return values;
+    }
+
+    private static double Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
+    {
+        double sum = 0;
+        for (int i = 0; i < a.Length; i++) sum += (double)a[i] * b[i];
+        return sum;
+    }
+
+    /// <summary>A row in float32, from its stored form.</summary>
+    private static void ReadRow(Weight weight, int row, Span<float> values)
+    {
+        nint source = weight.Row(row);
+        switch (weight.Type)
+        {
+            case DType.F32: new ReadOnlySpan<float>((void*)source, values.Length).CopyTo(values); break;
+            case DType.BF16: for (int i = 0; i < values.Length; i++) values[i] = BitConverter.UInt32BitsToSingle((uint)((ushort*)source)[i] << 16); break;
+            default: throw new UnsupportedModelException($"'{weight.Name}' is stored as {weight.Type.Info().Name}, which is not readable.");
+        }
+    }
+
+    private sealed class ReferenceWeight(Weight source, WeightRole role) : DeviceWeight(source, role);
+}
