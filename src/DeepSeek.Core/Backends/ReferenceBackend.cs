@@ -63,7 +63,7 @@ internal sealed unsafe class ReferenceBackend : Backend
 
     public override void Embed(Tensor y, DeviceWeight table, ReadOnlySpan<int> tokens)
     {
-        for (int t = 0; t < tokens.Length; t++) ReadRow(table.Source, tokens[t], Row(y, t));
+        for (int t = 0; t < tokens.Length; t++) Dequantise.Row(table.Source, tokens[t], Row(y, t));
     }
 
     public override void Gather(Tensor y, Tensor x, ReadOnlySpan<int> rows)
@@ -90,7 +90,7 @@ internal sealed unsafe class ReferenceBackend : Backend
         float[] row = new float[weight.Columns], b = bias is null ? [] : ReadVector(bias);
         for (int r = 0; r < weight.Rows; r++)
         {
-            ReadRow(weight.Source, r, row);
+            Dequantise.Row(weight.Source, r, row);
             for (int t = 0; t < x.Rows; t++)
             {
                 double sum = Dot(row, Row(x, t)) + (bias is null ? 0 : b[r]);
@@ -195,14 +195,14 @@ internal sealed unsafe class ReferenceBackend : Backend
     internal static float[,] ReadMatrix(Weight weight)
     {
         var matrix = new float[weight.Rows, weight.Columns];
-        for (int r = 0; r < weight.Rows; r++) ReadRow(weight, r, MemoryMarshal.CreateSpan(ref matrix[r, 0], weight.Columns));
+        for (int r = 0; r < weight.Rows; r++) Dequantise.Row(weight, r, MemoryMarshal.CreateSpan(ref matrix[r, 0], weight.Columns));
         return matrix;
     }
 
     private static float[] ReadVector(DeviceWeight vector)
     {
         var values = new float[vector.Columns];
-        ReadRow(vector.Source, 0, values);
+        Dequantise.Row(vector.Source, 0, values);
         return values;
     }
 
@@ -211,18 +211,6 @@ internal sealed unsafe class ReferenceBackend : Backend
         double sum = 0;
         for (int i = 0; i < a.Length; i++) sum += (double)a[i] * b[i];
         return sum;
-    }
-
-    /// <summary>A row in float32, from its stored form.</summary>
-    private static void ReadRow(Weight weight, int row, Span<float> values)
-    {
-        nint source = weight.Row(row);
-        switch (weight.Type)
-        {
-            case DType.F32: new ReadOnlySpan<float>((void*)source, values.Length).CopyTo(values); break;
-            case DType.BF16: for (int i = 0; i < values.Length; i++) values[i] = BitConverter.UInt32BitsToSingle((uint)((ushort*)source)[i] << 16); break;
-            default: throw new UnsupportedModelException($"'{weight.Name}' is stored as {weight.Type.Info().Name}, which is not readable.");
-        }
     }
 
     private sealed class ReferenceWeight(Weight source, WeightRole role) : DeviceWeight(source, role);
