@@ -15,6 +15,7 @@ internal static class Program
     private static readonly Dictionary<string, Func<Arguments, IVerb>> Verbs = new()
     {
         ["blocks"] = a => new BlocksVerb(a),
+        ["sample"] = _ => new SampleVerb(),
     };
 
     private static readonly JsonSerializerOptions Json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };
