@@ -16,6 +16,8 @@ internal static class Program
     {
         ["blocks"] = a => new BlocksVerb(a),
         ["sample"] = _ => new SampleVerb(),
+        ["encode"] = EncodeVerb.Open,
+        ["decode"] = DecodeVerb.Open,
     };
 
     private static readonly JsonSerializerOptions Json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };
