@@ -1,5 +1,6 @@
 using System.IO.Compression;
 using System.Text.Json;
+using DeepSeek.Formats;
 
 namespace DeepSeek.Text;
 
@@ -20,7 +21,11 @@ internal static class TokenizerFiles
             Span<byte> magic = stackalloc byte[4];
             int read;
             using (FileStream file = File.OpenRead(path)) read = file.ReadAtLeast(magic, 4, throwOnEndOfStream: false);
-            if (read == 4 && magic.SequenceEqual("GGUF"u8)) throw new UnsupportedModelException($"'{path}' is a GGUF file.");
+            if (read == 4 && magic.SequenceEqual("GGUF"u8))
+            {
+                using GgufFile gguf = GgufFile.Open(path);
+                return FromGguf(gguf);
+            }
             using JsonDocument json = OpenJson(path);
             return new Tokenizer(TokenizerJson.Read(path, json.RootElement));
         }
@@ -34,6 +39,9 @@ internal static class TokenizerFiles
             throw new InvalidModelFileException($"'{path}' cannot be read: {e.Message}", e);
         }
     }
+
+    /// <summary>Reads the tokenizer of an open GGUF file, which may be closed afterwards.</summary>
+    public static Tokenizer FromGguf(GgufFile file) => new(TokenizerGguf.Read(file));
 
     private static Tokenizer LoadFolder(string folder)
     {
