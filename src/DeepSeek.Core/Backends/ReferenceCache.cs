@@ -23,8 +23,8 @@ internal sealed unsafe class ReferenceCache : CacheStorage
         switch (Format)
         {
             case CacheFormat.F32: MemoryMarshal.AsBytes(row).CopyTo(bytes); break;
-            case CacheFormat.F16: for (int i = 0; i < row.Length; i++) BinaryPrimitives.WriteHalfLittleEndian(bytes[(2 * i)..], (Half)row[i]); break;
-            case CacheFormat.BF16: for (int i = 0; i < row.Length; i++) BinaryPrimitives.WriteUInt16LittleEndian(bytes[(2 * i)..], RoundToBFloat16(row[i])); break;
+            case CacheFormat.F16: for (int i = 0; i < row.Length; i++) BinaryPrimitives.WriteUInt16LittleEndian(bytes[(2 * i)..], SmallFloats.ToF16(row[i])); break;
+            case CacheFormat.BF16: for (int i = 0; i < row.Length; i++) BinaryPrimitives.WriteUInt16LittleEndian(bytes[(2 * i)..], SmallFloats.ToBF16(row[i])); break;
             default: WriteQ8(bytes, row); break;
         }
     }
@@ -36,8 +36,8 @@ internal sealed unsafe class ReferenceCache : CacheStorage
         switch (Format)
         {
             case CacheFormat.F32: bytes.CopyTo(MemoryMarshal.AsBytes(row)); break;
-            case CacheFormat.F16: for (int i = 0; i < row.Length; i++) row[i] = (float)BinaryPrimitives.ReadHalfLittleEndian(bytes[(2 * i)..]); break;
-            case CacheFormat.BF16: for (int i = 0; i < row.Length; i++) row[i] = BitConverter.UInt32BitsToSingle((uint)BinaryPrimitives.ReadUInt16LittleEndian(bytes[(2 * i)..]) << 16); break;
+            case CacheFormat.F16: for (int i = 0; i < row.Length; i++) row[i] = SmallFloats.FromF16(BinaryPrimitives.ReadUInt16LittleEndian(bytes[(2 * i)..])); break;
+            case CacheFormat.BF16: for (int i = 0; i < row.Length; i++) row[i] = SmallFloats.FromBF16(BinaryPrimitives.ReadUInt16LittleEndian(bytes[(2 * i)..])); break;
             default:
                 ReadOnlySpan<float> scales = Scales(bytes, row.Length);
                 for (int i = 0; i < row.Length; i++) row[i] = (sbyte)bytes[i] * scales[i / QuantGroup];
@@ -95,12 +95,6 @@ internal sealed unsafe class ReferenceCache : CacheStorage
     private static Span<float> Scales(Span<byte> row, int width) => MemoryMarshal.Cast<byte, float>(row[((width + 3) / 4 * 4)..]);
 
     private static ReadOnlySpan<float> Scales(ReadOnlySpan<byte> row, int width) => MemoryMarshal.Cast<byte, float>(row[((width + 3) / 4 * 4)..]);
-
-    private static ushort RoundToBFloat16(float x)
-    {
-        uint bits = BitConverter.SingleToUInt32Bits(x);
-        return (ushort)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16); // to nearest, ties to even
-    }
 
     private long StreamBlockBytes(int stream) => RowBytes(Format, Streams[stream].Width) * BlockTokens;
 
