@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using DeepSeek.Conformance.Verbs;
 
 namespace DeepSeek.Conformance;
 
@@ -18,6 +19,7 @@ internal static class Program
         ["sample"] = _ => new SampleVerb(),
         ["encode"] = EncodeVerb.Open,
         ["decode"] = DecodeVerb.Open,
+        ["schema"] = static _ => new SchemaVerb(),
     };
 
     private static readonly JsonSerializerOptions Json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };

@@ -7,33 +7,29 @@ internal sealed unsafe class CpuBackend : Backend
 {
     private readonly WorkerPool pool;
     private readonly ScratchArena scratch = new();
-    private readonly Capabilities capabilities;
-    private readonly MatMul matMul;
-    private readonly Dictionary<(Weight, WeightRole), CpuWeight> prepared = [];
+    private readonly Dictionary<(Weight, WeightRole), PlainWeight> prepared = [];
 
     public CpuBackend(CpuBackendOptions? options = null)
     {
         options ??= new CpuBackendOptions();
         Reproducible = options.Reproducible;
         pool = new WorkerPool(options.Threads ?? ProcessorTopology.UsableCores());
-        capabilities = Capabilities.Detect(options.DisabledInstructionSets);
-        matMul = new MatMul(pool, scratch, capabilities);
     }
 
     public override string Name => "cpu";
 
-    public override string Description => $"{pool.ThreadCount} threads, {capabilities}";
+    public override string Description => $"{pool.ThreadCount} threads";
 
     public override CacheFormat PreferredCache => CacheFormat.BF16;
 
     /// <summary>One recipe for each product and attention, whatever the batch, the threads and the chunking of the prompt.</summary>
     public bool Reproducible { get; }
 
-    public override long PreparedBytes => prepared.Values.Sum(w => w.PreparedBytes);
+    public override long PreparedBytes => 0;
 
     public override DeviceWeight Prepare(Weight weight, WeightRole role)
     {
-        if (!prepared.TryGetValue((weight, role), out CpuWeight? w)) prepared.Add((weight, role), w = new CpuWeight(weight, role));
+        if (!prepared.TryGetValue((weight, role), out PlainWeight? w)) prepared.Add((weight, role), w = new PlainWeight(weight, role));
         return w;
     }
 
@@ -68,7 +64,7 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override void Embed(Tensor y, DeviceWeight table, ReadOnlySpan<int> tokens)
     {
-        for (int i = 0; i < tokens.Length; i++) ((CpuWeight)table).ReadRow(tokens[i], Row(y, i));
+        for (int i = 0; i < tokens.Length; i++) ((PlainWeight)table).ReadRow(tokens[i], Row(y, i));
     }
 
     public override void Gather(Tensor y, Tensor x, ReadOnlySpan<int> rows)
@@ -79,32 +75,39 @@ internal sealed unsafe class CpuBackend : Backend
     public override void RmsNorm(Tensor y, Tensor x, DeviceWeight gain, float epsilon)
     {
         int size = gain.Columns;
-        float* g = ((CpuWeight)gain).Values;
+        float* g = stackalloc float[size];
+        ((PlainWeight)gain).ReadRow(0, g);
         for (int r = 0; r < x.Rows; r++)
             for (int c = 0; c + size <= x.Columns; c += size) Elementwise.RmsNorm(Row(y, r) + c, Row(x, r) + c, g, size, epsilon);
     }
 
     public override void MatMul(Tensor y, Tensor x, DeviceWeight weight, DeviceWeight? bias = null, bool accumulate = false)
-        => matMul.Run(y, x, (CpuWeight)weight, (CpuWeight?)bias, accumulate);
-
-    public override void Project(Tensor x, DeviceWeight? norm, float epsilon, params ReadOnlySpan<Projection> projections)
     {
         long mark = Mark();
-        Tensor n = x;
-        if (norm is not null) RmsNorm(n = Rent(x.Rows, x.Columns), x, norm, epsilon);
-        matMul.Project(n, projections);
+        float* biases = (float*)scratch.Rent(4L * weight.Rows);
+        new Span<float>(biases, weight.Rows).Clear();
+        (bias as PlainWeight)?.ReadRow(0, biases);
+        int stride = (weight.Columns + 15) & -16;
+        float* rows = (float*)scratch.Rent(4L * stride * pool.ThreadCount);
+        pool.Run(new Product(y, x, (PlainWeight)weight, (nint)biases, (nint)rows, stride, accumulate), (weight.Rows + 15) / 16);
         Release(mark);
     }
 
-    public override void GatedMlp(Tensor residual, DeviceWeight norm, float epsilon, GatedMlpWeights mlp)
+    private readonly struct Product(Tensor y, Tensor x, PlainWeight weight, nint biases, nint rows, int stride, bool accumulate) : IParallelWork
     {
-        long mark = Mark();
-        Tensor x = Rent(residual.Rows, residual.Columns), gate = Rent(x.Rows, mlp.Gate.Rows), up = Rent(x.Rows, mlp.Up.Rows);
-        RmsNorm(x, residual, norm, epsilon);
-        matMul.Project(x, new Projection(gate, mlp.Gate), new Projection(up, mlp.Up));
-        SiluMultiply(gate, up);
-        MatMul(residual, gate, mlp.Down, accumulate: true);
-        Release(mark);
+        public void Execute(int item, int worker)
+        {
+            float* w = (float*)rows + (long)stride * worker;
+            for (int n = item * 16, end = Math.Min(n + 16, weight.Rows); n < end; n++)
+            {
+                weight.ReadRow(n, w);
+                for (int t = 0; t < x.Rows; t++)
+                {
+                    float value = Elementwise.Dot(w, Row(x, t), weight.Columns) + ((float*)biases)[n];
+                    Row(y, t)[n] = accumulate ? Row(y, t)[n] + value : value;
+                }
+            }
+        }
     }
 
     public override void Add(Tensor y, Tensor x)
@@ -140,7 +143,8 @@ internal sealed unsafe class CpuBackend : Backend
             }
     }
 
-    public override void RoutedExperts(Tensor y, Tensor x, ExpertWeights experts) => Cpu.Experts.Run(this, matMul, scratch, y, x, experts);
+    public override void RoutedExperts(Tensor y, Tensor x, ExpertWeights experts)
+        => throw new UnsupportedModelException("Mixtures of experts do not run on the CPU backend yet; use the reference backend.");
 
     public override void AttendCached(Tensor output, Tensor q, AttentionSettings attention, StepLayout step, CacheStorage cache)
         => Attention.Run(pool, scratch, output, q, attention, step, (CpuCache)cache);
@@ -151,7 +155,6 @@ internal sealed unsafe class CpuBackend : Backend
     public override void Dispose()
     {
         pool.Dispose();
-        foreach (CpuWeight w in prepared.Values) w.Dispose();
         scratch.Dispose();
     }
 }

@@ -29,7 +29,7 @@ internal static unsafe class LatentAttention
             float* numbers = (float*)buffers + (long)worker * stride, absorbed = numbers + width, sum = absorbed + width, scores = sum + width;
             float* query = (float*)q.Address + (long)row * q.Stride + h * (a.NopeSize + a.RopeSize);
             float* result = (float*)output.Address + (long)row * output.Stride + h * a.ValueSize;
-            CpuWeight keyUp = (CpuWeight)a.KeyUp[h], valueUp = (CpuWeight)a.ValueUp[h];
+            PlainWeight keyUp = (PlainWeight)a.KeyUp[h], valueUp = (PlainWeight)a.ValueUp[h];
 
             new Span<float>(absorbed, latent).Clear();
             for (int r = 0; r < keyUp.Rows; r++)

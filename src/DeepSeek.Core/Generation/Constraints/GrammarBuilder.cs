@@ -1,0 +1,69 @@
+using System.Text.Json;
+
+namespace DeepSeek.Generation.Constraints;
+
+/// <summary>
+/// Composes a grammar from fragments: text around schema-constrained objects, alternatives over tools, repetition. Fragments belong to the builder that
+/// made them; <see cref="Build"/> ends it.
+/// </summary>
+internal sealed class GrammarBuilder
+{
+    private readonly TermFactory factory = new();
+    private readonly JsonText json;
+
+    public GrammarBuilder() => json = new(factory);
+
+    /// <summary>Exactly this text.</summary>
+    public Term Literal(string text) => factory.Literal(text);
+
+    /// <summary>One after the other.</summary>
+    public Term Sequence(params ReadOnlySpan<Term> parts) => factory.Sequence(parts);
+
+    /// <summary>One of them; where they begin alike all are followed until they differ.</summary>
+    public Term Choice(params ReadOnlySpan<Term> parts) => factory.Alternatives(parts);
+
+    /// <summary>Between low and high times (<see cref="Term.Unbounded"/>: no limit).</summary>
+    public Term Repeat(Term part, int low, int high) => factory.Repeat(part, low, high);
+
+    public Term Optional(Term part) => factory.Optional(part);
+
+    /// <summary>A value that a JSON Schema allows.</summary>
+    /// <exception cref="UnsupportedModelException">A keyword cannot be enforced; the message names it and where it stands.</exception>
+    /// <exception cref="InvalidOptionException">The schema is malformed.</exception>
+    public Term JsonSchema(JsonElement schema) => JsonSchemaGrammar.Compile(factory, json, schema);
+
+    /// <summary>Any JSON object.</summary>
+    public Term AnyObject() => json.AnyObject();
+
+    /// <summary>Any JSON value.</summary>
+    public Term AnyValue() => json.AnyValue();
+
+    /// <summary>A text that a regular expression matches as a whole.</summary>
+    /// <exception cref="UnsupportedModelException">The expression is malformed, not regular or too large.</exception>
+    public Term Pattern(string pattern)
+    {
+        try
+        {
+            return factory.Lexeme(new PatternCompiler(factory, new(factory, json: false)).Compile(pattern, search: false));
+        }
+        catch (Exception e) when (e is PatternException or AutomatonTooLargeException)
+        {
+            throw new UnsupportedModelException($"The regular expression '{pattern}' cannot be enforced: {e.Message}.", e);
+        }
+    }
+
+    /// <summary>Any text.</summary>
+    public Term FreeText() => factory.Lexeme(factory.Star(factory.Bytes(ByteSet.All)));
+
+    /// <summary>Any text up to and with the first occurrence of one of some texts.</summary>
+    public Term FreeTextUntil(params ReadOnlySpan<string> ends)
+    {
+        var texts = new List<Term>();
+        foreach (string end in ends) texts.Add(factory.Literal(end));
+        Term all = factory.Concat(factory.Star(factory.Bytes(ByteSet.All)), factory.Alternatives([.. texts]));
+        return factory.FromAutomaton(Automaton.FromTerm(factory, all)?.StopAtFirstMatch());
+    }
+
+    /// <summary>The finished grammar; it may be empty (<see cref="Grammar.IsEmpty"/>).</summary>
+    public Grammar Build(Term start) => Grammar.Finish(factory, start);
+}
