@@ -58,7 +58,7 @@ internal sealed unsafe class CpuBackend : Backend
         for (int r = 0; r < x.Rows; r++) source.Slice(r * x.Columns, x.Columns).CopyTo(new Span<float>(Row(x, r), x.Columns));
     }
 
-    private static float* Row(Tensor x, int row) => (float*)x.Address + (long)row * x.Stride;
+    private static float* Row(Tensor x, int row) => Elementwise.Row(x, row);
 
     // ---- primitives
 
@@ -73,20 +73,14 @@ internal sealed unsafe class CpuBackend : Backend
     }
 
     public override void RmsNorm(Tensor y, Tensor x, DeviceWeight gain, float epsilon)
-    {
-        int size = gain.Columns;
-        float* g = stackalloc float[size];
-        ((PlainWeight)gain).ReadRow(0, g);
-        for (int r = 0; r < x.Rows; r++)
-            for (int c = 0; c + size <= x.Columns; c += size) Elementwise.RmsNorm(Row(y, r) + c, Row(x, r) + c, g, size, epsilon);
-    }
+        => Elementwise.RmsNorm(pool, y, x, ((PlainWeight)gain).Values, gain.Columns, epsilon);
 
     public override void MatMul(Tensor y, Tensor x, DeviceWeight weight, DeviceWeight? bias = null, bool accumulate = false)
     {
         long mark = Mark();
         float* biases = (float*)scratch.Rent(4L * weight.Rows);
-        new Span<float>(biases, weight.Rows).Clear();
-        (bias as PlainWeight)?.ReadRow(0, biases);
+        if (bias is PlainWeight b) new Span<float>(b.Values, weight.Rows).CopyTo(new Span<float>(biases, weight.Rows));
+        else new Span<float>(biases, weight.Rows).Clear();
         int stride = (weight.Columns + 15) & -16;
         float* rows = (float*)scratch.Rent(4L * stride * pool.ThreadCount);
         pool.Run(new Product(y, x, (PlainWeight)weight, (nint)biases, (nint)rows, stride, accumulate), (weight.Rows + 15) / 16);
@@ -103,48 +97,46 @@ internal sealed unsafe class CpuBackend : Backend
                 weight.ReadRow(n, w);
                 for (int t = 0; t < x.Rows; t++)
                 {
-                    float value = Elementwise.Dot(w, Row(x, t), weight.Columns) + ((float*)biases)[n];
+                    float value = VectorMath.Dot(w, Row(x, t), weight.Columns) + ((float*)biases)[n];
                     Row(y, t)[n] = accumulate ? Row(y, t)[n] + value : value;
                 }
             }
         }
     }
 
-    public override void Add(Tensor y, Tensor x)
-    {
-        for (int r = 0; r < x.Rows; r++) Elementwise.Add(Row(y, r), Row(x, r), x.Columns);
-    }
+    public override void Add(Tensor y, Tensor x) => Elementwise.Add(pool, y, x);
 
-    public override void SiluMultiply(Tensor gate, Tensor up)
-    {
-        for (int r = 0; r < gate.Rows; r++) Elementwise.SiluMultiply(Row(gate, r), Row(up, r), gate.Columns);
-    }
+    public override void SiluMultiply(Tensor gate, Tensor up) => Elementwise.SiluMultiply(pool, gate, up);
 
-    public override void RotaryFactors(Tensor factors, RotarySettings rotary, StepLayout step)
-    {
-        for (int r = 0; r < factors.Rows; r++) Elementwise.RotaryFactors(Row(factors, r), rotary, step.Positions[r]);
-    }
+    public override void RotaryFactors(Tensor factors, RotarySettings rotary, StepLayout step) => Elementwise.RotaryFactors(pool, factors, rotary, step);
 
     public override void Rotate(Tensor x, Tensor factors, RotarySettings rotary, int headSize, int offset)
-    {
-        for (int r = 0; r < x.Rows; r++)
-            for (int c = 0; c + headSize <= x.Columns; c += headSize)
-                Elementwise.Rotate(Row(x, r) + c + offset, Row(factors, r), rotary.Frequencies.Length, rotary.Pairs);
-    }
+        => Elementwise.Rotate(pool, x, factors, rotary, headSize, offset);
 
-    public override void Append(CacheStorage cache, int stream, Tensor rows, StepLayout step)
-    {
-        CpuCache storage = (CpuCache)cache;
-        foreach (SequenceSlice s in step.Sequences)
-            for (int i = 0; i < s.RowCount; i++)
-            {
-                int p = s.FirstPosition + i;
-                CacheRows.Store(cache.Format, Row(rows, s.FirstRow + i), storage.Row(stream, step.BlockTables[s.TableStart + p / step.BlockTokens], p % step.BlockTokens), rows.Columns);
-            }
-    }
+    public override void Append(CacheStorage cache, int stream, Tensor rows, StepLayout step) => Elementwise.Append(pool, (CpuCache)cache, stream, rows, step);
 
     public override void RoutedExperts(Tensor y, Tensor x, ExpertWeights experts)
-        => throw new UnsupportedModelException("Mixtures of experts do not run on the CPU backend yet; use the reference backend.");
+    {
+        RouterSettings settings = experts.Settings;
+        long mark = Mark();
+        Tensor logits = Rent(x.Rows, settings.ExpertCount), result = Rent(1, y.Columns);
+        Span<int> chosen = new((void*)Rent(1, settings.TopK).Address, settings.TopK);
+        Span<float> weights = new((void*)Rent(1, settings.TopK).Address, settings.TopK);
+        Span<float> numbers = new((void*)Rent(1, Routing.ScratchLength(settings)).Address, Routing.ScratchLength(settings));
+        ReadOnlySpan<float> bias = experts.CorrectionBias is PlainWeight b ? new(b.Values, b.Columns) : default;
+        MatMul(logits, x, experts.Router);
+        for (int t = 0; t < x.Rows; t++)
+        {
+            Routing.Choose(settings, new(Row(logits, t), settings.ExpertCount), bias, chosen, weights, numbers);
+            for (int k = 0; k < settings.TopK; k++)
+            {
+                new Span<float>(Row(result, 0), y.Columns).Clear();
+                Mlp(result, x.TakeRows(t, 1), experts.Experts[chosen[k]]);
+                for (int i = 0; i < y.Columns; i++) Row(y, t)[i] += weights[k] * Row(result, 0)[i];
+            }
+        }
+        Release(mark);
+    }
 
     public override void AttendCached(Tensor output, Tensor q, AttentionSettings attention, StepLayout step, CacheStorage cache)
         => Attention.Run(pool, scratch, output, q, attention, step, (CpuCache)cache);
@@ -156,5 +148,7 @@ internal sealed unsafe class CpuBackend : Backend
     {
         pool.Dispose();
         scratch.Dispose();
+        foreach (PlainWeight w in prepared.Values)
+            if (w.Values != null) NativePages.Free(w.Values);
     }
 }

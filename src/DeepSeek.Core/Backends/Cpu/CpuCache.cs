@@ -8,6 +8,9 @@ namespace DeepSeek.Backends.Cpu;
 /// </summary>
 internal sealed unsafe class CpuCache : CacheStorage
 {
+    /// <summary>Bytes behind the last row that kernels may read (and never use).</summary>
+    public const int SlackBytes = 256;
+
     private readonly nint[] areas;
     private readonly long[] rowBytes;
 
@@ -17,7 +20,7 @@ internal sealed unsafe class CpuCache : CacheStorage
         rowBytes = [.. streams.Select(s => RowBytes(format, s.Width))];
         try
         {
-            for (int i = 0; i < areas.Length; i++) areas[i] = (nint)NativePages.Allocate((nuint)Math.Max(64, rowBytes[i] * blockTokens * blockCount), hugePages: false);
+            for (int i = 0; i < areas.Length; i++) areas[i] = (nint)NativePages.Allocate((nuint)(rowBytes[i] * blockTokens * blockCount + SlackBytes), hugePages: false);
         }
         catch
         {

@@ -5,60 +5,58 @@ namespace DeepSeek.Backends.Cpu;
 /// <summary>Latent attention in the absorbed form (spec 2.5): queries are taken to the latent space, where keys and values are the cache rows themselves.</summary>
 internal static unsafe class LatentAttention
 {
-    public static void Run(WorkerPool pool, ScratchArena scratch, Tensor output, Tensor q, LatentAttentionSettings attention, StepLayout step, CpuCache cache)
+    public static void Run(WorkerPool pool, ScratchArena scratch, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache)
     {
-        int longest = 0;
-        foreach (SequenceSlice s in step.Sequences) longest = Math.Max(longest, s.FirstPosition + s.RowCount);
         long mark = scratch.Mark();
-        int stride = longest + 3 * (attention.LatentSize + attention.RopeSize);
-        float* buffers = (float*)scratch.Rent((long)stride * pool.ThreadCount * sizeof(float));
-        pool.Run(new Work(output, q, attention, step, cache, (nint)buffers, stride), step.TokenCount * attention.Heads);
+        int width = a.LatentSize + a.RopeSize, queryRow = a.Heads * width, sumRow = a.Heads * a.LatentSize, rows = step.TokenCount;
+        float* queries = (float*)scratch.Rent((long)rows * queryRow * sizeof(float)), sums = (float*)scratch.Rent((long)rows * sumRow * sizeof(float));
+        int line = (Math.Max(a.LatentSize, a.NopeSize) + 31) & -16;
+        float* lines = (float*)scratch.Rent((long)line * pool.ThreadCount * sizeof(float));
+        pool.Run(new AbsorbWork(q, a, (nint)queries, queryRow, (nint)lines, line), a.Heads);
+        TiledAttention.Run(pool, scratch, new AttentionShape((nint)queries, queryRow, (nint)sums, sumRow, KeyHeads: 1, a.Heads, width, a.LatentSize, a.Scale,
+            a.Stream, a.Stream, a.FirstPosition), step, cache);
+        pool.Run(new ValueWork(output, a, (nint)sums, sumRow, (nint)lines, line), a.Heads);
         scratch.Release(mark);
     }
 
-    private readonly struct Work(Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache, nint buffers, int stride) : IParallelWork
+    /// <summary>q̂ = [KeyUpᵀ·q_nope | q_pe] of one head, for all rows.</summary>
+    private readonly struct AbsorbWork(Tensor q, LatentAttentionSettings a, nint queries, int queryRow, nint lines, int line) : IParallelWork
     {
-        public void Execute(int item, int worker)
+        public void Execute(int head, int worker)
         {
-            int row = item / a.Heads, h = item % a.Heads, latent = a.LatentSize, width = latent + a.RopeSize;
-            SequenceSlice sequence = default;
-            foreach (SequenceSlice s in step.Sequences)
-                if (row >= s.FirstRow && row < s.FirstRow + s.RowCount) sequence = s;
-            int count = step.Positions[row] + 1;
-            ReadOnlySpan<int> blocks = step.BlockTables[sequence.TableStart..];
-            float* numbers = (float*)buffers + (long)worker * stride, absorbed = numbers + width, sum = absorbed + width, scores = sum + width;
-            float* query = (float*)q.Address + (long)row * q.Stride + h * (a.NopeSize + a.RopeSize);
-            float* result = (float*)output.Address + (long)row * output.Stride + h * a.ValueSize;
-            PlainWeight keyUp = (PlainWeight)a.KeyUp[h], valueUp = (PlainWeight)a.ValueUp[h];
-
-            new Span<float>(absorbed, latent).Clear();
+            float* w = (float*)lines + (long)worker * line;
+            PlainWeight keyUp = (PlainWeight)a.KeyUp[head];
+            for (int t = 0; t < q.Rows; t++)
+            {
+                float* from = Elementwise.Row(q, t) + head * (a.NopeSize + a.RopeSize), to = (float*)queries + (long)t * queryRow + head * (a.LatentSize + a.RopeSize);
+                if (!a.KeyUpTransposed) new Span<float>(to, a.LatentSize).Clear();
+                for (int d = 0; d < a.RopeSize; d++) to[a.LatentSize + d] = from[a.NopeSize + d];
+            }
             for (int r = 0; r < keyUp.Rows; r++)
             {
-                keyUp.ReadRow(r, numbers);
-                if (a.KeyUpTransposed) for (int n = 0; n < a.NopeSize; n++) absorbed[r] += numbers[n] * query[n];
-                else for (int c = 0; c < latent; c++) absorbed[c] += numbers[c] * query[r];
+                keyUp.ReadRow(r, w);
+                for (int t = 0; t < q.Rows; t++)
+                {
+                    float* from = Elementwise.Row(q, t) + head * (a.NopeSize + a.RopeSize), to = (float*)queries + (long)t * queryRow + head * (a.LatentSize + a.RopeSize);
+                    if (a.KeyUpTransposed) to[r] = VectorMath.Dot(w, from, a.NopeSize);
+                    else VectorMath.AddScaled(to, w, from[r], a.LatentSize);
+                }
             }
-            for (int d = 0; d < a.RopeSize; d++) absorbed[latent + d] = query[a.NopeSize + d];
-            for (int p = a.FirstPosition; p < count; p++)
-            {
-                CacheRows.Load(cache.Format, cache.Row(a.Stream, blocks[p / step.BlockTokens], p % step.BlockTokens), width, 0, width, numbers);
-                float dot = 0;
-                for (int d = 0; d < width; d++) dot += absorbed[d] * numbers[d];
-                scores[p] = dot * a.Scale;
-            }
-            if (count > a.FirstPosition) Elementwise.Softmax(scores + a.FirstPosition, count - a.FirstPosition);
-            new Span<float>(sum, latent).Clear();
-            for (int p = a.FirstPosition; p < count; p++)
-            {
-                CacheRows.Load(cache.Format, cache.Row(a.Stream, blocks[p / step.BlockTokens], p % step.BlockTokens), width, 0, latent, numbers);
-                for (int d = 0; d < latent; d++) sum[d] += scores[p] * numbers[d];
-            }
+        }
+    }
+
+    /// <summary>ValueUp·z of one head, for all rows.</summary>
+    private readonly struct ValueWork(Tensor output, LatentAttentionSettings a, nint sums, int sumRow, nint lines, int line) : IParallelWork
+    {
+        public void Execute(int head, int worker)
+        {
+            float* w = (float*)lines + (long)worker * line;
+            PlainWeight valueUp = (PlainWeight)a.ValueUp[head];
             for (int r = 0; r < a.ValueSize; r++)
             {
-                valueUp.ReadRow(r, numbers);
-                float dot = 0;
-                for (int d = 0; d < latent; d++) dot += numbers[d] * sum[d];
-                result[r] = dot;
+                valueUp.ReadRow(r, w);
+                for (int t = 0; t < output.Rows; t++)
+                    Elementwise.Row(output, t)[head * a.ValueSize + r] = VectorMath.Dot(w, (float*)sums + (long)t * sumRow + head * a.LatentSize, a.LatentSize);
             }
         }
     }

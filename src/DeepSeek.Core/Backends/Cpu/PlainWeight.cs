@@ -1,21 +1,30 @@
-using System.Runtime.CompilerServices;
 using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
 
-/// <summary>A weight of plain numbers, read row by row as float32.</summary>
-internal sealed unsafe class PlainWeight(Weight source, WeightRole role) : DeviceWeight(source, role)
+/// <summary>A weight in its stored form, read row by row as float32; vectors are kept as float32.</summary>
+internal sealed unsafe class PlainWeight : DeviceWeight
 {
+    public PlainWeight(Weight source, WeightRole role) : base(source, role)
+    {
+        if (role != WeightRole.Vector) return;
+        Values = (float*)NativePages.Allocate((nuint)(4L * (Columns + 16)));
+        ReadRow(0, Values);
+    }
+
+    /// <summary>A vector's numbers; null for a matrix. [Columns]</summary>
+    public float* Values { get; }
+
     /// <summary>Reads a row. [Columns]</summary>
     public void ReadRow(int row, float* destination)
     {
         byte* p = (byte*)Source.Row(row);
         switch (Source.Type)
         {
-            case DType.F32: CacheRows.Load(CacheFormat.F32, p, Columns, 0, Columns, destination); break;
-            case DType.F16: CacheRows.Load(CacheFormat.F16, p, Columns, 0, Columns, destination); break;
-            case DType.BF16: CacheRows.Load(CacheFormat.BF16, p, Columns, 0, Columns, destination); break;
-            default: throw new UnsupportedModelException($"Tensor {Source.Name} has type {Source.Type}; the CPU backend reads F32, F16 and BF16.");
+            case DType.F32: CacheRows.Load<F32Rows>(p, Columns, destination); break;
+            case DType.F16: CacheRows.Load<F16Rows>(p, Columns, destination); break;
+            case DType.BF16: CacheRows.Load<BF16Rows>(p, Columns, destination); break;
+            default: Dequantise.Row(Source, row, new Span<float>(destination, Columns)); break;
         }
     }
 }

@@ -1,0 +1,73 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace DeepSeek.Backends.Cpu;
+
+/// <summary>
+/// A number format of rows, as a type argument: kernels are compiled once for each. Loads may reach 31 numbers behind the end of a row: what owns the rows leaves
+/// <see cref="CpuCache.SlackBytes"/> behind the last one.
+/// </summary>
+internal unsafe interface IRowFormat
+{
+    /// <summary>Numbers [at, at + 16) of a row.</summary>
+    /// <param name="row">The row's first byte.</param>
+    /// <param name="width">Numbers of the row.</param>
+    /// <param name="at">The first number.</param>
+    static abstract Vector512<float> Load(byte* row, int width, int at);
+}
+
+/// <summary>float32.</summary>
+internal readonly unsafe struct F32Rows : IRowFormat
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* row, int width, int at) => Vector512.Load((float*)row + at);
+}
+
+/// <summary>bfloat16: the upper half of a float32.</summary>
+internal readonly unsafe struct BF16Rows : IRowFormat
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* row, int width, int at) => (F16Rows.Widen(Vector256.Load((ushort*)row + at)) << 16).AsSingle();
+}
+
+/// <summary>IEEE half precision.</summary>
+internal readonly unsafe struct F16Rows : IRowFormat
+{
+    /// <summary>
+    /// Exponent and mantissa are shifted into place and multiplied by 2^112, which makes subnormals right as well; infinities and NaN have their exponent filled up.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* row, int width, int at)
+    {
+        Vector512<uint> h = Widen(Vector256.Load((ushort*)row + at));
+        Vector512<uint> magnitude = h & Vector512.Create(0x7FFFu);
+        Vector512<uint> scaled = ((magnitude << 13).AsSingle() * Vector512.Create(0x7780_0000u).AsSingle()).AsUInt32(); // 2^112
+        Vector512<uint> special = Vector512.GreaterThan(magnitude, Vector512.Create(0x7BFFu)) & Vector512.Create(0x7F80_0000u);
+        return (scaled | special | (h & Vector512.Create(0x8000u)) << 16).AsSingle();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector512<uint> Widen(Vector256<ushort> v) => Vector512.Create(Vector256.WidenLower(v), Vector256.WidenUpper(v));
+}
+
+/// <summary>Signed bytes with a float32 scale for each 32, behind the row's bytes.</summary>
+internal readonly unsafe struct Q8Rows : IRowFormat
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* row, int width, int at)
+    {
+        Vector128<sbyte> bytes = Vector128.Load((sbyte*)row + at);
+        Vector256<short> words = Vector256.Create(Vector128.WidenLower(bytes), Vector128.WidenUpper(bytes));
+        Vector512<float> numbers = Vector512.ConvertToSingle(Vector512.Create(Vector256.WidenLower(words), Vector256.WidenUpper(words)));
+        float* scales = (float*)(row + (width + 3) / 4 * 4);
+        int group = at / 32, left = 32 - at % 32;
+        Vector512<float> scale = Vector512.Create(scales[group]);
+        if (left < 16)
+        {
+            // The heads of this model are no multiple of 16 numbers: these numbers belong to two groups.
+            Vector512<float> next = Vector512.Create(scales[Math.Min(group + 1, (width - 1) / 32)]);
+            scale = Vector512.ConditionalSelect(Vector512.LessThan(Vector512<int>.Indices, Vector512.Create(left)).AsSingle(), scale, next);
+        }
+        return numbers * scale;
+    }
+}

@@ -1,0 +1,276 @@
+using System.Runtime.CompilerServices;
+
+namespace DeepSeek.Backends.Cpu;
+
+/// <summary>What tiled attention works on: query row m of a sequence is head m % Group of its token m / Group, for each key head.</summary>
+/// <param name="Queries">Address of the queries' float32.</param>
+/// <param name="QueryRow">Numbers from one token's queries to the next one's; heads lie <paramref name="KeySize"/> apart.</param>
+/// <param name="Output">Address of the results' float32.</param>
+/// <param name="OutputRow">Numbers from one token's results to the next one's; heads lie <paramref name="ValueSize"/> apart.</param>
+/// <param name="KeyHeads">G: cache rows hold that many keys and values, one after the other.</param>
+/// <param name="Group">Query heads for each key head.</param>
+/// <param name="KeySize">Numbers of a query and a key.</param>
+/// <param name="ValueSize">Numbers of a value.</param>
+/// <param name="Scale">Multiplies the products before softmax.</param>
+/// <param name="KeyStream">The cache stream of keys.</param>
+/// <param name="ValueStream">The cache stream of values; may be that of keys, then values are beginnings of keys.</param>
+/// <param name="FirstPosition">Position of the first cache row that counts.</param>
+internal readonly record struct AttentionShape(nint Queries, int QueryRow, nint Output, int OutputRow, int KeyHeads, int Group, int KeySize, int ValueSize,
+    float Scale, int KeyStream, int ValueStream, int FirstPosition);
+
+/// <summary>
+/// Attention over the paged cache with a running softmax. The unit of arithmetic is a chunk of 256 keys at absolute positions: within a chunk scores, softmax and
+/// weighted sum stand alone; chunks are merged in their order. A long context of few queries is cut into chunks for the threads, everything else into tiles of
+/// query rows, whose threads merge as they go: the numbers are the same either way, so results do not depend on the batch, the threads, or how a prompt was cut.
+/// </summary>
+internal static unsafe class TiledAttention
+{
+    private const int Chunk = AttentionKernels.ChunkKeys, Panel = AttentionKernels.PanelKeys;
+
+    /// <summary>Memory that a tile's queries, scores and sums may take: half of a typical second-level cache.</summary>
+    private const int TileBytes = 384 * 1024;
+
+    /// <summary>A piece of work: rows of a sequence, for some heads, over some chunks. A single chunk of several leaves its result to be merged.</summary>
+    private record struct Tile(int Sequence, int FirstRow, int Rows, int FirstHead, int Heads, int FirstChunk, int Chunks, long Partial);
+
+    public static void Run(WorkerPool pool, ScratchArena scratch, in AttentionShape shape, StepLayout step, CpuCache cache)
+    {
+        long mark = scratch.Mark();
+        int sums = (shape.ValueSize + 31) & -32;
+        int tileRows = Math.Clamp(TileBytes / sizeof(float) / (shape.KeySize + sums + Chunk) & -8, 8, 128);
+
+        // Sequences with one tile of rows and several chunks are cut into chunks; how many heads go together decides how many pieces there are.
+        int chunks = 0, tiles = 0;
+        foreach (SequenceSlice s in step.Sequences)
+        {
+            if (IsCut(s, shape, tileRows)) chunks += ChunkCount(s);
+            else tiles += (s.RowCount * shape.Group + tileRows - 1) / tileRows;
+        }
+        int parts = chunks == 0 ? 1 : Math.Clamp((4 * pool.ThreadCount + chunks - 1) / chunks, 1, shape.KeyHeads), headsTogether = (shape.KeyHeads + parts - 1) / parts;
+        parts = (shape.KeyHeads + headsTogether - 1) / headsTogether;
+
+        Tile* work = (Tile*)scratch.Rent((long)sizeof(Tile) * (chunks * parts + tiles * shape.KeyHeads));
+        Tile* merges = (Tile*)scratch.Rent((long)sizeof(Tile) * step.Sequences.Length * shape.KeyHeads);
+        int count = 0, mergeCount = 0;
+        long partials = 0;
+        for (int i = 0; i < step.Sequences.Length; i++)
+        {
+            SequenceSlice s = step.Sequences[i];
+            int rows = s.RowCount * shape.Group;
+            if (IsCut(s, shape, tileRows)) continue;
+            // The last rows see most keys: they go first, so that small pieces are left for the end.
+            for (int first = (rows - 1) / tileRows * tileRows; first >= 0; first -= tileRows)
+                for (int h = 0; h < shape.KeyHeads; h++) work[count++] = new Tile(i, first, Math.Min(tileRows, rows - first), h, 1, 0, ChunkCount(s), -1);
+        }
+        for (int i = 0; i < step.Sequences.Length; i++)
+        {
+            SequenceSlice s = step.Sequences[i];
+            int rows = s.RowCount * shape.Group;
+            if (!IsCut(s, shape, tileRows)) continue;
+            for (int h = 0; h < shape.KeyHeads; h++) merges[mergeCount++] = new Tile(i, 0, rows, h, 1, 0, ChunkCount(s), partials);
+            for (int c = 0; c < ChunkCount(s); c++)
+                for (int h = 0; h < shape.KeyHeads; h += headsTogether)
+                    work[count++] = new Tile(i, 0, rows, h, Math.Min(headsTogether, shape.KeyHeads - h), c, 1, partials);
+            partials += (long)ChunkCount(s) * shape.KeyHeads * PartialLength(rows, sums);
+        }
+        float* results = (float*)scratch.Rent(partials * sizeof(float));
+        long buffer = BufferLength(shape, tileRows, sums);
+        float* buffers = (float*)scratch.Rent(buffer * pool.ThreadCount * sizeof(float));
+
+        pool.Run(new TileWork(shape, step, cache, (nint)work, (nint)results, (nint)buffers, buffer, tileRows, sums), count);
+        if (mergeCount > 0) pool.Run(new MergeWork(shape, step, (nint)merges, (nint)results, sums), mergeCount);
+        scratch.Release(mark);
+    }
+
+    private static bool IsCut(SequenceSlice s, in AttentionShape shape, int tileRows) => s.RowCount * shape.Group <= tileRows && ChunkCount(s) > 1;
+
+    private static int ChunkCount(SequenceSlice s) => (s.FirstPosition + s.RowCount + Chunk - 1) / Chunk;
+
+    /// <summary>Sums, largest scores and sums of exponentials of a piece's rows for one head.</summary>
+    private static long PartialLength(int rows, int sums) => (long)rows * (sums + 2);
+
+    /// <summary>A thread's numbers: queries, a panel of keys, scores, sums, four numbers a row, and addresses of keys and values.</summary>
+    private static long BufferLength(in AttentionShape shape, int tileRows, int sums)
+        => ((long)tileRows * (shape.KeySize + Chunk + sums + 4) + (long)Panel * (shape.KeySize + 16) + 4 * Chunk + 15) & -16;
+
+    private readonly struct TileWork(AttentionShape shape, StepLayout step, CpuCache cache, nint tiles, nint results, nint buffers, long buffer, int tileRows, int sums)
+        : IParallelWork
+    {
+        public void Execute(int item, int worker)
+        {
+            switch (cache.Format)
+            {
+                case CacheFormat.F32: Execute<F32Rows>(((Tile*)tiles)[item], worker); break;
+                case CacheFormat.F16: Execute<F16Rows>(((Tile*)tiles)[item], worker); break;
+                case CacheFormat.BF16: Execute<BF16Rows>(((Tile*)tiles)[item], worker); break;
+                case CacheFormat.Q8: Execute<Q8Rows>(((Tile*)tiles)[item], worker); break;
+            }
+        }
+
+        private void Execute<TFormat>(Tile tile, int worker) where TFormat : struct, IRowFormat
+        {
+            SequenceSlice sequence = step.Sequences[tile.Sequence];
+            Memory memory = new((float*)buffers + buffer * worker, shape, tileRows, sums);
+            for (int h = tile.FirstHead; h < tile.FirstHead + tile.Heads; h++)
+            {
+                PackQueries(tile, sequence, h, memory.Queries);
+                new Span<float>(memory.Largest, tile.Rows).Fill(float.NegativeInfinity);
+                new Span<float>(memory.Total, tile.Rows).Clear();
+                new Span<float>(memory.Sums, tile.Rows * sums).Clear();
+                int lastPosition = sequence.FirstPosition + (tile.FirstRow + tile.Rows - 1) / shape.Group;
+                int end = Math.Min(tile.FirstChunk + tile.Chunks, lastPosition / Chunk + 1);
+                for (int c = Math.Max(tile.FirstChunk, shape.FirstPosition / Chunk); c < end; c++) ExecuteChunk<TFormat>(tile, sequence, h, c, memory);
+                if (tile.Partial < 0)
+                {
+                    for (int r = 0; r < tile.Rows; r++)
+                        Finish(shape, sequence, tile.FirstRow + r, h, memory.Sums + r * sums, memory.Total[r]);
+                    continue;
+                }
+                float* partial = (float*)results + tile.Partial + ((long)tile.FirstChunk * shape.KeyHeads + h) * PartialLength(tile.Rows, sums);
+                Copy(memory.Sums, partial, tile.Rows * sums);
+                Copy(memory.Largest, partial + tile.Rows * sums, tile.Rows);
+                Copy(memory.Total, partial + tile.Rows * (sums + 1), tile.Rows);
+            }
+        }
+
+        /// <summary>Takes one chunk of keys into the tile's sums.</summary>
+        private void ExecuteChunk<TFormat>(in Tile tile, in SequenceSlice sequence, int head, int chunk, in Memory memory) where TFormat : struct, IRowFormat
+        {
+            int start = chunk * Chunk, from = Math.Max(0, shape.FirstPosition - start);
+            int keys = Limit(tile, sequence, tile.Rows - 1, start), padded = (keys + Panel - 1) & -Panel;
+            Locate(sequence, start, keys, padded, from, memory.Keys, memory.Values);
+            int keyWidth = cache.Streams[shape.KeyStream].Width, valueWidth = cache.Streams[shape.ValueStream].Width;
+            for (int k = 0; k < padded; k += Panel)
+            {
+                AttentionKernels.PackKeys<TFormat>(memory.Keys + k, keyWidth, head * shape.KeySize, shape.KeySize, memory.Packed);
+                for (int r = 0, n; r < tile.Rows; r += n)
+                {
+                    n = AttentionKernels.BlockRows(tile.Rows - r);
+                    if (Limit(tile, sequence, r + n - 1, start) > k)
+                        AttentionKernels.Scores(memory.Queries + r * shape.KeySize, n, memory.Packed, shape.KeySize, memory.Scores + r * Chunk + k);
+                }
+            }
+            for (int r = 0, n; r < tile.Rows; r += n)
+            {
+                n = AttentionKernels.BlockRows(tile.Rows - r);
+                int seen = Limit(tile, sequence, r + n - 1, start);
+                if (seen <= 0) continue;
+                for (int i = r; i < r + n; i++)
+                {
+                    (float largest, float total) = AttentionKernels.Softmax(memory.Scores + i * Chunk, from, Limit(tile, sequence, i, start), seen);
+                    MergeSoftmax(ref memory.Largest[i], ref memory.Total[i], largest, total, out memory.Keep[i], out memory.Take[i]);
+                }
+                AttentionKernels.WeightedSum<TFormat>(memory.Scores + r * Chunk, n, seen, memory.Values, valueWidth, head * shape.ValueSize, shape.ValueSize,
+                    memory.Sums + r * sums, sums, memory.Keep + r, memory.Take + r);
+            }
+        }
+
+        /// <summary>Keys of the chunk that a row of the tile sees.</summary>
+        private int Limit(in Tile tile, in SequenceSlice sequence, int row, int start)
+            => Math.Min(Chunk, sequence.FirstPosition + (tile.FirstRow + row) / shape.Group + 1 - start);
+
+        /// <summary>Addresses of the chunk's cache rows; places before the first and behind the last key point to a row that is filled.</summary>
+        private void Locate(in SequenceSlice sequence, int start, int keys, int padded, int from, nint* keyRows, nint* valueRows)
+        {
+            ReadOnlySpan<int> blocks = step.BlockTables[sequence.TableStart..];
+            for (int k = from; k < keys; k++)
+            {
+                int position = start + k, block = blocks[position / step.BlockTokens], slot = position % step.BlockTokens;
+                keyRows[k] = (nint)cache.Row(shape.KeyStream, block, slot);
+                valueRows[k] = (nint)cache.Row(shape.ValueStream, block, slot);
+            }
+            if (from >= keys) return;
+            for (int k = 0; k < from; k++) (keyRows[k], valueRows[k]) = (keyRows[from], valueRows[from]);
+            for (int k = keys; k < padded; k++) (keyRows[k], valueRows[k]) = (keyRows[keys - 1], valueRows[keys - 1]);
+        }
+
+        /// <summary>Queries times the scale, in blocks of rows: packed[d][row].</summary>
+        private void PackQueries(in Tile tile, in SequenceSlice sequence, int head, float* packed)
+        {
+            for (int r = 0, n; r < tile.Rows; r += n)
+            {
+                n = AttentionKernels.BlockRows(tile.Rows - r);
+                for (int i = 0; i < n; i++)
+                {
+                    (int token, int member) = Math.DivRem(tile.FirstRow + r + i, shape.Group);
+                    float* q = (float*)shape.Queries + (long)(sequence.FirstRow + token) * shape.QueryRow + (head * shape.Group + member) * shape.KeySize;
+                    for (int d = 0; d < shape.KeySize; d++) packed[r * shape.KeySize + d * n + i] = q[d] * shape.Scale;
+                }
+            }
+        }
+    }
+
+    /// <summary>Merges the chunks of a sequence's rows for one head.</summary>
+    private readonly struct MergeWork(AttentionShape shape, StepLayout step, nint merges, nint results, int sums) : IParallelWork
+    {
+        public void Execute(int item, int worker)
+        {
+            Tile tile = ((Tile*)merges)[item];
+            SequenceSlice sequence = step.Sequences[tile.Sequence];
+            long length = PartialLength(tile.Rows, sums);
+            for (int r = 0; r < tile.Rows; r++)
+            {
+                float largest = float.NegativeInfinity, total = 0;
+                // The first chunk's memory holds the sums.
+                float* first = (float*)results + tile.Partial + tile.FirstHead * length, merged = first + (long)r * sums;
+                for (int c = 0; c < tile.Chunks; c++)
+                {
+                    float* partial = first + (long)c * shape.KeyHeads * length, statistics = partial + (long)tile.Rows * sums + r;
+                    MergeSoftmax(ref largest, ref total, statistics[0], statistics[tile.Rows], out float keep, out float take);
+                    if (c == 0) continue;
+                    for (int d = 0; d < sums; d += 32) AttentionKernels.Merge(merged + d, partial + (long)r * sums + d, keep, take);
+                }
+                Finish(shape, sequence, r, tile.FirstHead, merged, total);
+            }
+        }
+    }
+
+    /// <summary>Takes a chunk's softmax (its largest score, its sum of exponentials) into a row's; says by what the row's sums and the chunk's are to be multiplied.</summary>
+    private static void MergeSoftmax(ref float largest, ref float total, float chunkLargest, float chunkTotal, out float keep, out float take)
+    {
+        float m = MathF.Max(largest, chunkLargest);
+        (keep, take) = float.IsNegativeInfinity(m) ? (0, 1) : (MathF.Exp(largest - m), MathF.Exp(chunkLargest - m));
+        total = MathF.FusedMultiplyAdd(total, keep, chunkTotal * take);
+        largest = m;
+    }
+
+    /// <summary>output = sums / total; 0 for a row that saw no key.</summary>
+    private static void Finish(in AttentionShape shape, in SequenceSlice sequence, int row, int head, float* sums, float total)
+    {
+        (int token, int member) = Math.DivRem(row, shape.Group);
+        float* output = (float*)shape.Output + (long)(sequence.FirstRow + token) * shape.OutputRow + (head * shape.Group + member) * shape.ValueSize;
+        float factor = total == 0 ? 0 : 1 / total;
+        for (int d = 0; d < shape.ValueSize; d++) output[d] = sums[d] * factor;
+    }
+
+    private static void Copy(float* from, float* to, int count) => Unsafe.CopyBlockUnaligned(to, from, (uint)count * sizeof(float));
+
+    /// <summary>A thread's working memory.</summary>
+    private readonly struct Memory
+    {
+        public Memory(float* start, in AttentionShape shape, int tileRows, int sums)
+        {
+            Scores = start;
+            Sums = Scores + tileRows * Chunk;
+            Packed = Sums + tileRows * sums;
+            Keys = (nint*)(Packed + Panel * (shape.KeySize + 16));
+            Values = Keys + Chunk;
+            Queries = (float*)(Values + Chunk);
+            Largest = Queries + tileRows * shape.KeySize;
+            Total = Largest + tileRows;
+            Keep = Total + tileRows;
+            Take = Keep + tileRows;
+        }
+
+        public float* Queries { get; }
+        public float* Packed { get; }
+        public float* Scores { get; }
+        public float* Sums { get; }
+        public float* Largest { get; }
+        public float* Total { get; }
+        public float* Keep { get; }
+        public float* Take { get; }
+        public nint* Keys { get; }
+        public nint* Values { get; }
+    }
+}
