@@ -30,6 +30,9 @@ internal abstract class Checkpoint : IDisposable
     /// <summary>The chat template; null where the file has none.</summary>
     public abstract string? ChatTemplate { get; }
 
+    /// <summary>What a user should know about this file though it can be run; usually empty.</summary>
+    public abstract IReadOnlyList<string> Warnings { get; }
+
     /// <summary>All tensors.</summary>
     public abstract IReadOnlyCollection<TensorInfo> Tensors { get; }
 
@@ -59,4 +62,52 @@ internal abstract class Checkpoint : IDisposable
     public abstract Weight[] GetExperts(string name, int count, int rows, int columns);
 
     public abstract void Dispose();
+
+    /// <summary>
+    /// Opens what is there: a GGUF file, a Hugging Face folder, a safetensors file or config.json (both stand for their folder), or a folder that holds one GGUF model.
+    /// Takes milliseconds: nothing is read but headers.
+    /// </summary>
+    /// <param name="path">The file or folder.</param>
+    /// <param name="privateCopy">Reads the files into private memory instead of mapping them: slower to open, but later changes of the files do not matter.</param>
+    /// <exception cref="InvalidModelFileException">There is nothing, or it is broken.</exception>
+    /// <exception cref="UnsupportedModelException">It is in a format that is not read.</exception>
+    public static Checkpoint Open(string path, bool privateCopy = false)
+    {
+        if (Directory.Exists(path)) return OpenFolder(path, privateCopy);
+        if (!File.Exists(path)) throw new InvalidModelFileException($"There is no file or folder '{path}'. Give a GGUF file, or a Hugging Face folder with config.json and safetensors.");
+        string name = System.IO.Path.GetFileName(path), extension = System.IO.Path.GetExtension(path).ToLowerInvariant();
+        string folder = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!;
+        if (extension == ".safetensors" || name is "config.json" || name.EndsWith(".safetensors.index.json", StringComparison.Ordinal)) return SafetensorsCheckpoint.Open(folder, privateCopy);
+        if (extension is ".bin" or ".pt" or ".pth" or ".ckpt") throw PyTorch(path);
+        if (extension != ".gguf")
+        {
+            using MappedFile file = MappedFile.Open(path);
+            if (file.Length < 4 || file.UInt32(0) != GgufFile.Magic)
+                throw new UnsupportedModelException($"'{path}' is neither a GGUF file (it does not start with \"GGUF\") nor a safetensors file. Give a GGUF file, or a Hugging Face folder with config.json and safetensors.");
+        }
+        return GgufCheckpoint.Open(path, privateCopy);
+    }
+
+    /// <summary>Holds a tensor against the shape that is asked for: its last dimension is the columns, all others together are the rows.</summary>
+    /// <exception cref="InvalidModelFileException">It differs.</exception>
+    protected void CheckShape(string name, IReadOnlyList<long> shape, int rows, int columns)
+    {
+        long others = 1;
+        for (int d = 0; d < shape.Count - 1; d++) others *= shape[d];
+        if (others != rows || (shape.Count == 0 ? 1 : shape[^1]) != columns)
+            throw new InvalidModelFileException($"The tensor '{name}' in '{Path}' has shape [{string.Join(", ", shape)}], but the configuration asks for [{rows}, {columns}]. Configuration and weights are of different models, or the file is broken.");
+    }
+
+    private static Checkpoint OpenFolder(string folder, bool privateCopy)
+    {
+        if (SafetensorsCheckpoint.IsAt(folder)) return SafetensorsCheckpoint.Open(folder, privateCopy);
+        string[] gguf = [.. Directory.EnumerateFiles(folder, "*.gguf").Where(f => !f.Contains("-of-", StringComparison.Ordinal) || f.Contains("-00001-of-", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        if (gguf.Length == 1) return GgufCheckpoint.Open(gguf[0], privateCopy);
+        if (gguf.Length > 1) throw new InvalidModelFileException($"The folder '{folder}' holds {gguf.Length} GGUF models ({string.Join(", ", gguf.Take(3).Select(System.IO.Path.GetFileName))}, …). Name one of them.");
+        if (Directory.EnumerateFiles(folder, "*.bin").FirstOrDefault() is { } bin) throw PyTorch(bin);
+        return SafetensorsCheckpoint.Open(folder, privateCopy);
+    }
+
+    private static UnsupportedModelException PyTorch(string path)
+        => new($"'{path}' is a PyTorch file, which is not read because it can run code. Use the same model as safetensors or GGUF (most publishers offer both), or convert it.");
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace DeepSeek.Formats;
 
@@ -27,14 +28,20 @@ internal sealed class ModelConfig(JsonElement root, string source)
     /// <exception cref="InvalidModelFileException">It is no JSON object.</exception>
     public static ModelConfig Parse(ReadOnlySpan<byte> utf8, string source)
     {
+        if (utf8.StartsWith("\uFEFF"u8)) utf8 = utf8[3..];
+        if (!Utf8.IsValid(utf8)) throw new InvalidModelFileException($"'{source}' is no valid UTF-8. The file is broken; download it again.");
+        var options = new JsonReaderOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
         try
         {
-            var reader = new Utf8JsonReader(utf8, new JsonReaderOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+            var strings = new Utf8JsonReader(utf8, options);
+            while (strings.Read())
+                if (strings.ValueIsEscaped && strings.TokenType is JsonTokenType.String or JsonTokenType.PropertyName) strings.GetString(); // half a surrogate pair throws here, not later
+            var reader = new Utf8JsonReader(utf8, options);
             JsonElement root = JsonElement.ParseValue(ref reader);
             if (root.ValueKind == JsonValueKind.Object) return new ModelConfig(root, source);
             throw new InvalidModelFileException($"'{source}' holds a JSON {root.ValueKind}, expected an object.");
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             throw new InvalidModelFileException($"'{source}' is no JSON: {e.Message}", e);
         }
