@@ -31,7 +31,7 @@ internal abstract class Checkpoint : IDisposable
     public abstract string? ChatTemplate { get; }
 
     /// <summary>What a user should know about this file though it can be run; usually empty.</summary>
-    public abstract IReadOnlyList<string> Warnings { get; }
+    public virtual IReadOnlyList<string> Warnings => [];
 
     /// <summary>All tensors.</summary>
     public abstract IReadOnlyCollection<TensorInfo> Tensors { get; }

@@ -44,8 +44,6 @@ internal sealed unsafe class SafetensorsCheckpoint : Checkpoint
 
     public override string? ChatTemplate { get; }
 
-    public override IReadOnlyList<string> Warnings => [];
-
     public override IReadOnlyCollection<TensorInfo> Tensors => [.. tensors.Values.Select(t => new TensorInfo(t.Name, t.Type, t.Shape, t.Bytes))];
 
     /// <summary>Whether a folder looks like one: it has safetensors.</summary>
