@@ -1,0 +1,100 @@
+using System.Runtime.CompilerServices;
+using DeepSeek.Tensors;
+
+namespace DeepSeek.Backends.Cpu.Dot;
+
+/// <summary>
+/// A block format as whole numbers: element = scale·q + minimum, q a signed byte, a scale for each group of 16 or 32 elements, minima (where the format has them) for each 32.
+/// </summary>
+internal unsafe interface IBlockFormat
+{
+    /// <summary>Elements of a block.</summary>
+    static abstract int Elements { get; }
+
+    /// <summary>Bytes of a block.</summary>
+    static abstract int Bytes { get; }
+
+    /// <summary>Elements that share a scale: 16 or 32.</summary>
+    static abstract int GroupElements { get; }
+
+    /// <summary>Whether elements have a minimum.</summary>
+    static abstract bool HasMinima { get; }
+
+    /// <summary>Unpacks one block.</summary>
+    /// <param name="block">The stored block.</param>
+    /// <param name="q">Whole numbers. [Elements]</param>
+    /// <param name="scales">[Elements / GroupElements]</param>
+    /// <param name="minima">[Elements / 32]; untouched where there are none.</param>
+    static abstract void Unpack(byte* block, sbyte* q, float* scales, float* minima);
+}
+
+/// <summary>What the products need to know of a block format. One for each format; <see cref="Of"/> finds it.</summary>
+internal sealed unsafe class BlockFormat
+{
+    private readonly delegate*<byte*, int, sbyte*, float*, float*, void> unpack;
+
+    private BlockFormat(int elements, int bytes, int groupElements, bool hasMinima, delegate*<byte*, int, sbyte*, float*, float*, void> unpack)
+    {
+        (Elements, Bytes, GroupElements, HasMinima) = (elements, bytes, groupElements, hasMinima);
+        this.unpack = unpack;
+    }
+
+    public int Elements { get; }
+
+    public int Bytes { get; }
+
+    public int GroupElements { get; }
+
+    public bool HasMinima { get; }
+
+    /// <summary>Unpacks <paramref name="columns"/> elements, a whole number of blocks.</summary>
+    public void Unpack(byte* row, int columns, sbyte* q, float* scales, float* minima) => unpack(row, columns / Elements, q, scales, minima);
+
+    /// <summary>A row as float32. [columns]</summary>
+    public void ReadRow(byte* row, int columns, float* to)
+    {
+        sbyte* q = stackalloc sbyte[256];
+        float* scales = stackalloc float[16], minima = stackalloc float[8];
+        new Span<float>(minima, 8).Clear();
+        for (int k = 0; k < columns; k += Elements, row += Bytes)
+        {
+            unpack(row, 1, q, scales, minima);
+            for (int i = 0; i < Elements; i++) to[k + i] = scales[i / GroupElements] * q[i] + minima[i / 32];
+        }
+    }
+
+    /// <summary>The format's whole-number form; null where it is computed in floating point.</summary>
+    public static BlockFormat? Of(DType type) => type switch
+    {
+        DType.Q4_0 => Make<Q4_0>(),
+        DType.Q4_1 => Make<Q4_1>(),
+        DType.Q5_0 => Make<Q5_0>(),
+        DType.Q5_1 => Make<Q5_1>(),
+        DType.Q8_0 => Make<Q8_0>(),
+        DType.Q4_K => Make<Q4_K>(),
+        DType.Q5_K => Make<Q5_K>(),
+        DType.Q6_K => Make<Q6_K>(),
+        DType.IQ4_NL => Make<IQ4_NL>(),
+        DType.IQ4_XS => Make<IQ4_XS>(),
+        DType.MXFP4 => Make<MXFP4>(),
+        _ => null,
+    };
+
+    private static BlockFormat Make<T>() where T : struct, IBlockFormat => new(T.Elements, T.Bytes, T.GroupElements, T.HasMinima, &UnpackRow<T>);
+
+    private static void UnpackRow<T>(byte* row, int blocks, sbyte* q, float* scales, float* minima) where T : struct, IBlockFormat
+    {
+        for (int b = 0; b < blocks; b++)
+        {
+            T.Unpack(row, q, scales, minima);
+            row += T.Bytes;
+            q += T.Elements;
+            scales += T.Elements / T.GroupElements;
+            minima += T.Elements / 32;
+        }
+    }
+
+    /// <summary>The IEEE half at that address.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Half(byte* at) => SmallFloats.FromF16(*(ushort*)at);
+}

@@ -1,0 +1,38 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace DeepSeek.Backends.Cpu.Dot;
+
+/// <summary>32 elements: half d, 16 bytes of half-bytes as in Q4_0, each an index into a table of 16 levels; element = d·level.</summary>
+internal readonly unsafe struct IQ4_NL : IBlockFormat
+{
+    public static int Elements => 32;
+
+    public static int Bytes => 18;
+
+    public static int GroupElements => 32;
+
+    public static bool HasMinima => false;
+
+    /// <summary>The 16 levels.</summary>
+    public static Vector128<sbyte> Levels
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => Vector128.Create((sbyte)-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+    }
+
+    public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
+    {
+        *scales = BlockFormat.Half(block);
+        Look(Levels, block + 2, q);
+    }
+
+    /// <summary>The levels of 32 half-bytes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Look(Vector128<sbyte> levels, byte* halves, sbyte* q)
+    {
+        Vector256<byte> index = Nibbles.Halves(halves);
+        Vector128.Shuffle(levels, index.GetLower().AsSByte()).Store(q);
+        Vector128.Shuffle(levels, index.GetUpper().AsSByte()).Store(q + 16);
+    }
+}

@@ -1,0 +1,29 @@
+using System.Runtime.Intrinsics;
+
+namespace DeepSeek.Backends.Cpu.Dot;
+
+/// <summary>OCP microscaling FP4 (e2m1): 32 elements: exponent e, 16 bytes of half-bytes as in Q4_0; element = 2^(e − 128)·(twice the e2m1 number).</summary>
+internal readonly unsafe struct MXFP4 : IBlockFormat
+{
+    public static int Elements => 32;
+
+    public static int Bytes => 17;
+
+    public static int GroupElements => 32;
+
+    public static bool HasMinima => false;
+
+    public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
+    {
+        *scales = HalfPower(*block);
+        IQ4_NL.Look(Vector128.Create((sbyte)0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12), block + 1, q);
+    }
+
+    /// <summary>2^(e − 128), NaN for 255.</summary>
+    private static float HalfPower(byte e) => e switch
+    {
+        255 => float.NaN,
+        < 2 => BitConverter.UInt32BitsToSingle(0x0020_0000u << e), // subnormal: 2^−128, 2^−127
+        _ => BitConverter.UInt32BitsToSingle((uint)(e - 1) << 23),
+    };
+}

@@ -1,0 +1,22 @@
+using System.Runtime.Intrinsics;
+
+namespace DeepSeek.Backends.Cpu.Dot;
+
+/// <summary>32 elements: halves d and m, 16 bytes; element i is d·(low half of byte i) + m, element 16 + i its high half.</summary>
+internal readonly unsafe struct Q4_1 : IBlockFormat
+{
+    public static int Elements => 32;
+
+    public static int Bytes => 20;
+
+    public static int GroupElements => 32;
+
+    public static bool HasMinima => true;
+
+    public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
+    {
+        *scales = BlockFormat.Half(block);
+        *minima = BlockFormat.Half(block + 2);
+        Nibbles.Halves(block + 4).AsSByte().Store(q);
+    }
+}

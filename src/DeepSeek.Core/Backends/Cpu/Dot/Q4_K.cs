@@ -1,0 +1,41 @@
+using System.Runtime.Intrinsics;
+
+namespace DeepSeek.Backends.Cpu.Dot;
+
+/// <summary>256 elements: halves d and dmin, 8 scales and 8 minima of 6 bits in 12 bytes, 4 × 32 bytes: low halves are group 2c, high halves group 2c + 1; element = d·scale·q − dmin·minimum.</summary>
+internal readonly unsafe struct Q4_K : IBlockFormat
+{
+    public static int Elements => 256;
+
+    public static int Bytes => 144;
+
+    public static int GroupElements => 32;
+
+    public static bool HasMinima => true;
+
+    public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
+    {
+        Scales(block, scales, minima);
+        Vector256<byte> mask = Vector256.Create((byte)15);
+        for (int c = 0; c < 4; c++)
+        {
+            Vector256<byte> v = Vector256.Load(block + 16 + 32 * c);
+            (v & mask).AsSByte().Store(q + 64 * c);
+            ((v.AsUInt16() >> 4).AsByte() & mask).AsSByte().Store(q + 64 * c + 32);
+        }
+    }
+
+    /// <summary>Scales and minima of Q4_K and Q5_K: group g &lt; 4 has its six bits in bytes g and g + 4; the others four bits in byte g + 4 and two on top of the first ones' bytes.</summary>
+    public static void Scales(byte* block, float* scales, float* minima)
+    {
+        float d = BlockFormat.Half(block), m = -BlockFormat.Half(block + 2);
+        byte* s = block + 4;
+        for (int g = 0; g < 4; g++)
+        {
+            scales[g] = d * (s[g] & 63);
+            minima[g] = m * (s[g + 4] & 63);
+            scales[g + 4] = d * (s[g + 8] & 15 | s[g] >> 6 << 4);
+            minima[g + 4] = m * (s[g + 8] >> 4 | s[g + 4] >> 6 << 4);
+        }
+    }
+}

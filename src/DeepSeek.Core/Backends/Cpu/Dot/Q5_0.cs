@@ -1,0 +1,23 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace DeepSeek.Backends.Cpu.Dot;
+
+/// <summary>32 elements: half d, 32 fifth bits, 16 bytes of half-bytes as in Q4_0; element = d·(q − 16).</summary>
+internal readonly unsafe struct Q5_0 : IBlockFormat
+{
+    public static int Elements => 32;
+
+    public static int Bytes => 22;
+
+    public static int GroupElements => 32;
+
+    public static bool HasMinima => false;
+
+    public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
+    {
+        *scales = BlockFormat.Half(block);
+        Vector256<byte> v = Nibbles.Halves(block + 6) | Nibbles.FifthBits(Unsafe.ReadUnaligned<uint>(block + 2));
+        (v.AsSByte() - Vector256.Create((sbyte)16)).Store(q);
+    }
+}

@@ -1,0 +1,122 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using DeepSeek.Tensors;
+
+namespace DeepSeek.Backends.Cpu;
+
+/// <summary>Loads numbers of a plain format as float32.</summary>
+internal unsafe interface IFloatLoader
+{
+    /// <summary>Bytes of a number.</summary>
+    static abstract int Bytes { get; }
+
+    /// <summary>16 numbers.</summary>
+    static abstract Vector512<float> Load(byte* at);
+}
+
+internal readonly unsafe struct LoadF32 : IFloatLoader
+{
+    public static int Bytes => 4;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* at) => Vector512.Load((float*)at);
+}
+
+internal readonly unsafe struct LoadBF16 : IFloatLoader
+{
+    public static int Bytes => 2;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* at)
+    {
+        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load((ushort*)at));
+        return Vector512.Create(low << 16, high << 16).AsSingle();
+    }
+}
+
+internal readonly unsafe struct LoadF16 : IFloatLoader
+{
+    public static int Bytes => 2;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* at)
+    {
+        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load((ushort*)at));
+        Vector512<uint> h = Vector512.Create(low, high), m = (h & Vector512.Create(0x7FFFu)) << 13;
+        return FloatRows.Widen(m, (h & Vector512.Create(0x8000u)) << 16, 112, 0x0F80_0000);
+    }
+}
+
+internal readonly unsafe struct LoadE4M3 : IFloatLoader
+{
+    public static int Bytes => 1;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* at)
+    {
+        (Vector128<ushort> a, Vector128<ushort> b) = Vector128.Widen(Vector128.Load(at));
+        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Create(a, b));
+        Vector512<uint> h = Vector512.Create(low, high), m = (h & Vector512.Create(0x7Fu)) << 20;
+        return FloatRows.Widen(m, (h & Vector512.Create(0x80u)) << 24, 120, 0x07F0_0000);
+    }
+}
+
+/// <summary>Rows of weights as float32.</summary>
+internal static unsafe class FloatRows
+{
+    /// <summary>
+    /// Magnitudes of a small format, moved to float32's fields, with the exponent's bias corrected. Subnormal numbers go through 2^k·(1 + m) − 2^k: multiplying
+    /// float32 subnormals traps into microcode on some processors. Above <paramref name="special"/> (its all-ones exponent, or e4m3's one NaN) the result is infinite or NaN.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Widen(Vector512<uint> magnitude, Vector512<uint> sign, uint bias, uint special)
+    {
+        Vector512<uint> normal = magnitude + Vector512.Create(bias << 23), one = Vector512.Create(bias + 1 << 23);
+        Vector512<uint> subnormal = ((magnitude + one).AsSingle() - one.AsSingle()).AsUInt32();
+        Vector512<uint> value = Vector512.ConditionalSelect(Vector512.LessThan(magnitude, Vector512.Create(1u << 23)), subnormal, normal);
+        value |= Vector512.GreaterThanOrEqual(magnitude, Vector512.Create(special)) & Vector512.Create(special == 0x0F80_0000 ? 0x7F80_0000u : 0x7FC0_0000u);
+        return (value | sign).AsSingle();
+    }
+
+    /// <summary>Row <paramref name="row"/> as float32, scales applied. [Columns]</summary>
+    public static void Read(Weight w, int row, float* to)
+    {
+        switch (w.Type)
+        {
+            case DType.F32: Read<LoadF32>(w, row, to); break;
+            case DType.F16: Read<LoadF16>(w, row, to); break;
+            case DType.BF16: Read<LoadBF16>(w, row, to); break;
+            case DType.F8E4M3: Read<LoadE4M3>(w, row, to); break;
+            default: Dequantise.Row(w, row, new Span<float>(to, w.Columns)); return;
+        }
+        if (w.Scales is not { } s) return;
+        for (int c = 0; c < w.Columns; c += s.BlockColumns)
+        {
+            float scale = Scale(s, row, c);
+            for (int i = c, end = Math.Min(c + s.BlockColumns, w.Columns); i < end; i++) to[i] *= scale;
+        }
+    }
+
+    /// <summary>The scale of an element.</summary>
+    public static float Scale(BlockScales s, int row, int column)
+        => Dequantise.Scale(s.Type, (byte*)s.Data + (long)((row + s.RowOffset) / s.BlockRows) * s.Stride * s.Type.Info().BlockBytes, column / s.BlockColumns);
+
+    private static void Read<TLoad>(Weight w, int row, float* to) where TLoad : struct, IFloatLoader
+    {
+        byte* from = (byte*)w.Row(row);
+        int i = 0;
+        for (; i + 16 <= w.Columns; i += 16) TLoad.Load(from + i * TLoad.Bytes).Store(to + i);
+        if (i == w.Columns) return;
+        Vector512<float> rest = LoadRest<TLoad>(from + i * TLoad.Bytes, w.Columns - i);
+        new ReadOnlySpan<float>(&rest, w.Columns - i).CopyTo(new Span<float>(to + i, w.Columns - i));
+    }
+
+    /// <summary>Fewer than 16 numbers, zeros behind them.</summary>
+    public static Vector512<float> LoadRest<TLoad>(byte* at, int count) where TLoad : struct, IFloatLoader
+    {
+        byte* padded = stackalloc byte[64];
+        new Span<byte>(padded, 64).Clear();
+        new ReadOnlySpan<byte>(at, count * TLoad.Bytes).CopyTo(new Span<byte>(padded, 64));
+        return TLoad.Load(padded);
+    }
+}

@@ -1,0 +1,126 @@
+using DeepSeek.Tensors;
+
+namespace DeepSeek.Backends.Cpu;
+
+/// <summary>
+/// Matrix products of the CPU backend. Rows of all weights that share an input are cut into items, which the threads take one by one; block formats multiply quantised
+/// activations, the others float32. One thread calls it.
+/// </summary>
+internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capabilities capabilities)
+{
+    /// <summary>Weight rows that are worked on together; an item is a whole number of panels.</summary>
+    private const int PanelRows = 32;
+
+    /// <summary>Items a thread, so that one that is held up does not hold up the others.</summary>
+    private const int ItemsPerThread = 6;
+
+    private readonly List<Part> parts = [];
+    private QuantisedRows quantised;
+    private nint workerScratch;
+    private int workerBytes, itemRows;
+
+    /// <summary>One product of a group. Its items begin at FirstItem.</summary>
+    private readonly record struct Part(CpuWeight Weight, Tensor Input, Tensor Output, nint Bias, bool Accumulate, int FirstItem);
+
+    /// <summary>y = W·x + bias for every row; with accumulate, y += W·x + bias.</summary>
+    public void Run(Tensor y, Tensor x, CpuWeight weight, CpuWeight? bias, bool accumulate)
+    {
+        long mark = scratch.Mark();
+        Begin(x, weight.Blocks is not null);
+        Add(weight, x, y, bias, accumulate);
+        Execute();
+        scratch.Release(mark);
+    }
+
+    /// <summary>Several products of the same input, whose activations are quantised once.</summary>
+    public void Project(Tensor x, params ReadOnlySpan<Projection> projections)
+    {
+        long mark = scratch.Mark();
+        bool blocks = false;
+        foreach (ref readonly Projection p in projections) blocks |= ((CpuWeight)p.Weight).Blocks is not null;
+        Begin(x, blocks);
+        foreach (ref readonly Projection p in projections) Add((CpuWeight)p.Weight, x, p.Output, (CpuWeight?)p.Bias, accumulate: false);
+        Execute();
+        scratch.Release(mark);
+    }
+
+    private void Begin(Tensor x, bool blocks)
+    {
+        parts.Clear();
+        if (!blocks) return;
+        quantised = QuantisedRows.Rent(scratch, x.Rows, x.Columns);
+        if ((long)x.Rows * x.Columns < 1 << 15)
+        {
+            for (int t = 0; t < x.Rows; t++) quantised.Quantise(t, (float*)x.Address + (long)t * x.Stride, 0, x.Columns);
+        }
+        else
+        {
+            pool.Run(new Quantising(quantised, x), x.Rows);
+        }
+    }
+
+    private void Add(CpuWeight weight, Tensor x, Tensor y, CpuWeight? bias, bool accumulate)
+        => parts.Add(new Part(weight, x, y, bias is null ? 0 : (nint)bias.Values, accumulate, 0));
+
+    private void Execute()
+    {
+        int rows = 0, columns = 0, buffered = 0;
+        foreach (Part p in parts)
+        {
+            rows += p.Weight.Rows;
+            columns = Math.Max(columns, p.Weight.Columns);
+            if (p.Accumulate) buffered = p.Input.Rows;
+        }
+        int items = pool.ThreadCount * ItemsPerThread;
+        itemRows = Math.Max(1, (rows + items * PanelRows - 1) / (items * PanelRows)) * PanelRows;
+        int count = 0;
+        for (int i = 0; i < parts.Count; i++)
+        {
+            parts[i] = parts[i] with { FirstItem = count };
+            count += (parts[i].Weight.Rows + itemRows - 1) / itemRows;
+        }
+        workerBytes = (buffered * PanelRows * sizeof(float) + Math.Max(IntegerDot.ScratchBytes(columns), columns * sizeof(float)) + 127) & -64;
+        workerScratch = (nint)scratch.Rent((long)workerBytes * pool.ThreadCount);
+        pool.Run(new Products(this), count);
+    }
+
+    private void Execute(int item, int worker)
+    {
+        int at = parts.Count - 1;
+        while (parts[at].FirstItem > item) at--;
+        Part p = parts[at];
+        int first = (item - p.FirstItem) * itemRows, end = Math.Min(first + itemRows, p.Weight.Rows);
+        byte* memory = (byte*)workerScratch + (long)workerBytes * worker;
+        for (int n = first; n < end; n += PanelRows) Panel(p, n, Math.Min(PanelRows, end - n), memory);
+    }
+
+    /// <summary>A panel of weight rows times all tokens. With accumulate the products come into a buffer first, so that every path adds the same numbers in the same order.</summary>
+    private void Panel(Part p, int first, int count, byte* memory)
+    {
+        Tensor y = p.Accumulate ? new((nint)((float*)memory - first), p.Input.Rows, p.Output.Columns, PanelRows) : p.Output;
+        byte* working = p.Accumulate ? memory + (long)p.Input.Rows * PanelRows * sizeof(float) : memory;
+        if (p.Weight.Blocks is { } format) IntegerDot.Rows(capabilities, format, p.Weight.Source, first, count, quantised, y, working);
+        else FloatDot.Rows(p.Weight.Source, first, count, p.Input, y, (float*)working);
+        if (!p.Accumulate && p.Bias == 0) return;
+        float* bias = (float*)p.Bias;
+        for (int t = 0; t < p.Input.Rows; t++)
+        {
+            float* from = (float*)y.Address + (long)t * y.Stride, to = (float*)p.Output.Address + (long)t * p.Output.Stride;
+            for (int n = first; n < first + count; n++)
+            {
+                float value = bias is null ? from[n] : from[n] + bias[n];
+                to[n] = p.Accumulate ? to[n] + value : value;
+            }
+        }
+    }
+
+    private readonly struct Products(MatMul owner) : IParallelWork
+    {
+        public void Execute(int item, int worker) => owner.Execute(item, worker);
+    }
+
+    private readonly struct Quantising(QuantisedRows to, Tensor x) : IParallelWork
+    {
+        public void Execute(int item, int worker) => to.Quantise(item, (float*)x.Address + (long)item * x.Stride, 0, x.Columns);
+    }
+}
