@@ -18,20 +18,6 @@ internal static unsafe class CacheRows
         }
     }
 
-    /// <summary>A whole row of that format as float32; nothing beyond its end is read.</summary>
-    public static void Load<TFormat>(byte* row, int width, float* destination) where TFormat : struct, IRowFormat
-    {
-        int i = 0;
-        for (; i + 16 <= width; i += 16) TFormat.Load(row, width, i).Store(destination + i);
-        if (i == width) return;
-        int size = typeof(TFormat) == typeof(F32Rows) ? 4 : 2, left = width - i;
-        byte* rest = stackalloc byte[64];
-        Buffer.MemoryCopy(row + (long)i * size, rest, 64, left * size);
-        float* numbers = stackalloc float[16];
-        TFormat.Load(rest, left, 0).Store(numbers);
-        Buffer.MemoryCopy(numbers, destination + i, 4L * left, 4L * left);
-    }
-
     private static void StoreBrains(float* source, ushort* row, int width)
     {
         int i = 0;

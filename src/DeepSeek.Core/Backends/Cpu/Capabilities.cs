@@ -28,13 +28,13 @@ internal sealed record Capabilities(bool Avx2, bool AvxVnni, bool Avx512, bool A
             return true;
         }
 
-        bool avx2 = Avx2.IsSupported && Fma.IsSupported && Allowed("AVX2", "AVX");
+        bool avx2 = System.Runtime.Intrinsics.X86.Avx2.IsSupported && Fma.IsSupported && Allowed("AVX2", "AVX");
         bool avx512 = avx2 && Avx512F.IsSupported && Avx512BW.IsSupported && Avx512DQ.IsSupported && Avx512F.VL.IsSupported && Allowed("AVX512", "AVX512F");
         (bool vnni512, bool bf16, bool amxInt8, bool amxBf16) = avx512 ? Leaf7() : default;
         bool amx = Allowed("AMX");
         return new Capabilities(
             Avx2: avx2,
-            AvxVnni: avx2 && AvxVnni.IsSupported && Allowed("AVXVNNI", "AVX_VNNI"),
+            AvxVnni: avx2 && System.Runtime.Intrinsics.X86.AvxVnni.IsSupported && Allowed("AVXVNNI", "AVX_VNNI"),
             Avx512: avx512,
             Avx512Vnni: vnni512 && Allowed("AVX512_VNNI", "AVX512VNNI"),
             Avx512Bf16: bf16 && Allowed("AVX512_BF16", "AVX512BF16"),

@@ -7,29 +7,33 @@ internal sealed unsafe class CpuBackend : Backend
 {
     private readonly WorkerPool pool;
     private readonly ScratchArena scratch = new();
-    private readonly Dictionary<(Weight, WeightRole), PlainWeight> prepared = [];
+    private readonly Capabilities capabilities;
+    private readonly MatMul matMul;
+    private readonly Dictionary<(Weight, WeightRole), CpuWeight> prepared = [];
 
     public CpuBackend(CpuBackendOptions? options = null)
     {
         options ??= new CpuBackendOptions();
         Reproducible = options.Reproducible;
         pool = new WorkerPool(options.Threads ?? ProcessorTopology.UsableCores());
+        capabilities = Capabilities.Detect(options.DisabledInstructionSets);
+        matMul = new MatMul(pool, scratch, capabilities);
     }
 
     public override string Name => "cpu";
 
-    public override string Description => $"{pool.ThreadCount} threads";
+    public override string Description => $"{pool.ThreadCount} threads, {capabilities}";
 
     public override CacheFormat PreferredCache => CacheFormat.BF16;
 
     /// <summary>One recipe for each product and attention, whatever the batch, the threads and the chunking of the prompt.</summary>
     public bool Reproducible { get; }
 
-    public override long PreparedBytes => 0;
+    public override long PreparedBytes => prepared.Values.Sum(w => w.PreparedBytes);
 
     public override DeviceWeight Prepare(Weight weight, WeightRole role)
     {
-        if (!prepared.TryGetValue((weight, role), out PlainWeight? w)) prepared.Add((weight, role), w = new PlainWeight(weight, role));
+        if (!prepared.TryGetValue((weight, role), out CpuWeight? w)) prepared.Add((weight, role), w = new CpuWeight(weight, role));
         return w;
     }
 
@@ -64,7 +68,7 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override void Embed(Tensor y, DeviceWeight table, ReadOnlySpan<int> tokens)
     {
-        for (int i = 0; i < tokens.Length; i++) ((PlainWeight)table).ReadRow(tokens[i], Row(y, i));
+        for (int i = 0; i < tokens.Length; i++) ((CpuWeight)table).ReadRow(tokens[i], Row(y, i));
     }
 
     public override void Gather(Tensor y, Tensor x, ReadOnlySpan<int> rows)
@@ -73,35 +77,29 @@ internal sealed unsafe class CpuBackend : Backend
     }
 
     public override void RmsNorm(Tensor y, Tensor x, DeviceWeight gain, float epsilon)
-        => Elementwise.RmsNorm(pool, y, x, ((PlainWeight)gain).Values, gain.Columns, epsilon);
+        => Elementwise.RmsNorm(pool, y, x, ((CpuWeight)gain).Values, gain.Columns, epsilon);
 
     public override void MatMul(Tensor y, Tensor x, DeviceWeight weight, DeviceWeight? bias = null, bool accumulate = false)
+        => matMul.Run(y, x, (CpuWeight)weight, (CpuWeight?)bias, accumulate);
+
+    public override void Project(Tensor x, DeviceWeight? norm, float epsilon, params ReadOnlySpan<Projection> projections)
     {
         long mark = Mark();
-        float* biases = (float*)scratch.Rent(4L * weight.Rows);
-        if (bias is PlainWeight b) new Span<float>(b.Values, weight.Rows).CopyTo(new Span<float>(biases, weight.Rows));
-        else new Span<float>(biases, weight.Rows).Clear();
-        int stride = (weight.Columns + 15) & -16;
-        float* rows = (float*)scratch.Rent(4L * stride * pool.ThreadCount);
-        pool.Run(new Product(y, x, (PlainWeight)weight, (nint)biases, (nint)rows, stride, accumulate), (weight.Rows + 15) / 16);
+        Tensor n = x;
+        if (norm is not null) RmsNorm(n = Rent(x.Rows, x.Columns), x, norm, epsilon);
+        matMul.Project(n, projections);
         Release(mark);
     }
 
-    private readonly struct Product(Tensor y, Tensor x, PlainWeight weight, nint biases, nint rows, int stride, bool accumulate) : IParallelWork
+    public override void GatedMlp(Tensor residual, DeviceWeight norm, float epsilon, GatedMlpWeights mlp)
     {
-        public void Execute(int item, int worker)
-        {
-            float* w = (float*)rows + (long)stride * worker;
-            for (int n = item * 16, end = Math.Min(n + 16, weight.Rows); n < end; n++)
-            {
-                weight.ReadRow(n, w);
-                for (int t = 0; t < x.Rows; t++)
-                {
-                    float value = VectorMath.Dot(w, Row(x, t), weight.Columns) + ((float*)biases)[n];
-                    Row(y, t)[n] = accumulate ? Row(y, t)[n] + value : value;
-                }
-            }
-        }
+        long mark = Mark();
+        Tensor x = Rent(residual.Rows, residual.Columns), gate = Rent(x.Rows, mlp.Gate.Rows), up = Rent(x.Rows, mlp.Up.Rows);
+        RmsNorm(x, residual, norm, epsilon);
+        matMul.Project(x, new Projection(gate, mlp.Gate), new Projection(up, mlp.Up));
+        SiluMultiply(gate, up);
+        MatMul(residual, gate, mlp.Down, accumulate: true);
+        Release(mark);
     }
 
     public override void Add(Tensor y, Tensor x) => Elementwise.Add(pool, y, x);
@@ -115,28 +113,7 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override void Append(CacheStorage cache, int stream, Tensor rows, StepLayout step) => Elementwise.Append(pool, (CpuCache)cache, stream, rows, step);
 
-    public override void RoutedExperts(Tensor y, Tensor x, ExpertWeights experts)
-    {
-        RouterSettings settings = experts.Settings;
-        long mark = Mark();
-        Tensor logits = Rent(x.Rows, settings.ExpertCount), result = Rent(1, y.Columns);
-        Span<int> chosen = new((void*)Rent(1, settings.TopK).Address, settings.TopK);
-        Span<float> weights = new((void*)Rent(1, settings.TopK).Address, settings.TopK);
-        Span<float> numbers = new((void*)Rent(1, Routing.ScratchLength(settings)).Address, Routing.ScratchLength(settings));
-        ReadOnlySpan<float> bias = experts.CorrectionBias is PlainWeight b ? new(b.Values, b.Columns) : default;
-        MatMul(logits, x, experts.Router);
-        for (int t = 0; t < x.Rows; t++)
-        {
-            Routing.Choose(settings, new(Row(logits, t), settings.ExpertCount), bias, chosen, weights, numbers);
-            for (int k = 0; k < settings.TopK; k++)
-            {
-                new Span<float>(Row(result, 0), y.Columns).Clear();
-                Mlp(result, x.TakeRows(t, 1), experts.Experts[chosen[k]]);
-                for (int i = 0; i < y.Columns; i++) Row(y, t)[i] += weights[k] * Row(result, 0)[i];
-            }
-        }
-        Release(mark);
-    }
+    public override void RoutedExperts(Tensor y, Tensor x, ExpertWeights experts) => Cpu.Experts.Run(this, matMul, scratch, y, x, experts);
 
     public override void AttendCached(Tensor output, Tensor q, AttentionSettings attention, StepLayout step, CacheStorage cache)
         => Attention.Run(pool, scratch, output, q, attention, step, (CpuCache)cache);
@@ -148,7 +125,6 @@ internal sealed unsafe class CpuBackend : Backend
     {
         pool.Dispose();
         scratch.Dispose();
-        foreach (PlainWeight w in prepared.Values)
-            if (w.Values != null) NativePages.Free(w.Values);
+        foreach (CpuWeight w in prepared.Values) w.Dispose();
     }
 }

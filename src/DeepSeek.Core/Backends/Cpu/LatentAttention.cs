@@ -25,7 +25,7 @@ internal static unsafe class LatentAttention
         public void Execute(int head, int worker)
         {
             float* w = (float*)lines + (long)worker * line;
-            PlainWeight keyUp = (PlainWeight)a.KeyUp[head];
+            CpuWeight keyUp = (CpuWeight)a.KeyUp[head];
             for (int t = 0; t < q.Rows; t++)
             {
                 float* from = Elementwise.Row(q, t) + head * (a.NopeSize + a.RopeSize), to = (float*)queries + (long)t * queryRow + head * (a.LatentSize + a.RopeSize);
@@ -51,7 +51,7 @@ internal static unsafe class LatentAttention
         public void Execute(int head, int worker)
         {
             float* w = (float*)lines + (long)worker * line;
-            PlainWeight valueUp = (PlainWeight)a.ValueUp[head];
+            CpuWeight valueUp = (CpuWeight)a.ValueUp[head];
             for (int r = 0; r < a.ValueSize; r++)
             {
                 valueUp.ReadRow(r, w);

@@ -15,19 +15,18 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     private const int ItemsPerThread = 6;
 
     private readonly List<Part> parts = [];
-    private QuantisedRows quantised;
     private nint workerScratch;
     private int workerBytes, itemRows;
 
     /// <summary>One product of a group. Its items begin at FirstItem.</summary>
-    private readonly record struct Part(CpuWeight Weight, Tensor Input, Tensor Output, nint Bias, bool Accumulate, int FirstItem);
+    private readonly record struct Part(CpuWeight Weight, Tensor Input, QuantisedRows Quantised, Tensor Output, nint Bias, bool Accumulate, int FirstItem);
 
     /// <summary>y = W·x + bias for every row; with accumulate, y += W·x + bias.</summary>
     public void Run(Tensor y, Tensor x, CpuWeight weight, CpuWeight? bias, bool accumulate)
     {
         long mark = scratch.Mark();
-        Begin(x, weight.Blocks is not null);
-        Add(weight, x, y, bias, accumulate);
+        Begin();
+        Add(weight, x, weight.Blocks is null ? default : Quantise(x), y, bias, accumulate);
         Execute();
         scratch.Release(mark);
     }
@@ -38,17 +37,30 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         long mark = scratch.Mark();
         bool blocks = false;
         foreach (ref readonly Projection p in projections) blocks |= ((CpuWeight)p.Weight).Blocks is not null;
-        Begin(x, blocks);
-        foreach (ref readonly Projection p in projections) Add((CpuWeight)p.Weight, x, p.Output, (CpuWeight?)p.Bias, accumulate: false);
+        QuantisedRows quantised = blocks ? Quantise(x) : default;
+        Begin();
+        foreach (ref readonly Projection p in projections) Add((CpuWeight)p.Weight, x, quantised, p.Output, (CpuWeight?)p.Bias, accumulate: false);
         Execute();
         scratch.Release(mark);
     }
 
-    private void Begin(Tensor x, bool blocks)
+    /// <summary>Begins a group of products.</summary>
+    public void Begin() => parts.Clear();
+
+    /// <summary>Adds a product to the group.</summary>
+    /// <param name="weight">W.</param>
+    /// <param name="x">Activations.</param>
+    /// <param name="quantised">The same, quantised; not looked at where the weight's products are computed in floating point.</param>
+    /// <param name="y">Products. No two parts write to the same place.</param>
+    /// <param name="bias">Added to every row; or null.</param>
+    /// <param name="accumulate">Whether products are added to what y holds.</param>
+    public void Add(CpuWeight weight, Tensor x, QuantisedRows quantised, Tensor y, CpuWeight? bias, bool accumulate)
+        => parts.Add(new Part(weight, x, quantised, y, bias is null ? 0 : (nint)bias.Values, accumulate, 0));
+
+    /// <summary>Quantises activations into scratch memory.</summary>
+    public QuantisedRows Quantise(Tensor x)
     {
-        parts.Clear();
-        if (!blocks) return;
-        quantised = QuantisedRows.Rent(scratch, x.Rows, x.Columns);
+        QuantisedRows quantised = QuantisedRows.Rent(scratch, x.Rows, x.Columns);
         if ((long)x.Rows * x.Columns < 1 << 15)
         {
             for (int t = 0; t < x.Rows; t++) quantised.Quantise(t, (float*)x.Address + (long)t * x.Stride, 0, x.Columns);
@@ -57,19 +69,18 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         {
             pool.Run(new Quantising(quantised, x), x.Rows);
         }
+        return quantised;
     }
 
-    private void Add(CpuWeight weight, Tensor x, Tensor y, CpuWeight? bias, bool accumulate)
-        => parts.Add(new Part(weight, x, y, bias is null ? 0 : (nint)bias.Values, accumulate, 0));
-
-    private void Execute()
+    /// <summary>Computes the group. Scratch memory it takes is the caller's to release.</summary>
+    public void Execute()
     {
         int rows = 0, columns = 0, buffered = 0;
         foreach (Part p in parts)
         {
             rows += p.Weight.Rows;
             columns = Math.Max(columns, p.Weight.Columns);
-            if (p.Accumulate) buffered = p.Input.Rows;
+            if (p.Accumulate) buffered = Math.Max(buffered, p.Input.Rows);
         }
         int items = pool.ThreadCount * ItemsPerThread;
         itemRows = Math.Max(1, (rows + items * PanelRows - 1) / (items * PanelRows)) * PanelRows;
@@ -99,7 +110,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     {
         Tensor y = p.Accumulate ? new((nint)((float*)memory - first), p.Input.Rows, p.Output.Columns, PanelRows) : p.Output;
         byte* working = p.Accumulate ? memory + (long)p.Input.Rows * PanelRows * sizeof(float) : memory;
-        if (p.Weight.Blocks is { } format) IntegerDot.Rows(capabilities, format, p.Weight.Source, first, count, quantised, y, working);
+        if (p.Weight.Blocks is { } format) IntegerDot.Rows(capabilities, format, p.Weight.Source, first, count, p.Quantised, y, working);
         else FloatDot.Rows(p.Weight.Source, first, count, p.Input, y, (float*)working);
         if (!p.Accumulate && p.Bias == 0) return;
         float* bias = (float*)p.Bias;
