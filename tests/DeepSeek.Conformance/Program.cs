@@ -15,6 +15,8 @@ internal static class Program
     /// <summary>Opens what a verb needs (a model, a tokenizer, …) and returns what answers a line.</summary>
     private static readonly Dictionary<string, Func<Arguments, IVerb>> Verbs = new()
     {
+        ["template"] = TemplateVerb.Open,
+        ["jinja"] = JinjaVerb.Open,
         ["blocks"] = a => new BlocksVerb(a),
         ["sample"] = _ => new SampleVerb(),
         ["encode"] = EncodeVerb.Open,
