@@ -38,7 +38,7 @@ internal sealed class ChatTemplate
     /// <summary>The text of the default template.</summary>
     public string Source { get; }
 
-    /// <summary>The text of the template that is used where there are tools.</summary>
+    /// <summary>There is a template of its own for conversations with tools.</summary>
     public bool HasToolTemplate => programs.ContainsKey("tool_use");
 
     /// <summary>Writes a conversation.</summary>
@@ -103,7 +103,7 @@ internal sealed class ChatTemplate
             Role.Tool => "tool",
             _ => "developer",
         });
-        if (message.Content.Length > 0 || message.ToolCalls.Count == 0) turn["content"] = Str.FromCaller(message.Content);
+        turn["content"] = Str.FromCaller(message.Content);
         if (message.Reasoning is not null)
             foreach (string name in ReasoningNames) turn[name] = Str.FromCaller(message.Reasoning);
         if (message.ToolCalls.Count > 0) turn["tool_calls"] = message.ToolCalls.Select(object? (c) => Call(c)).ToList();

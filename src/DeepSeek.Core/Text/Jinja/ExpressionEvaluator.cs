@@ -6,6 +6,7 @@ internal sealed partial class Evaluator
     public object? Evaluate(Expression expression, Scope scope)
     {
         Meter.Step();
+        Meter.CheckStack();
         switch (expression)
         {
             case Constant constant:
