@@ -26,9 +26,9 @@ public sealed class Tokenizer
 
     internal Tokenizer(TokenizerDefinition definition)
     {
+        (texts, idOf) = definition.Index();
         bpe = definition.CreateModel();
         (preTokenizer, nfc) = (definition.PreTokenizer, definition.Nfc);
-        (texts, idOf) = definition.Index();
         added = new bool[texts.Length];
         special = new bool[texts.Length];
         foreach (AddedToken token in definition.Added) (added[token.Id], special[token.Id]) = (true, token.IsSpecial);

@@ -19,12 +19,14 @@ internal sealed class PatternSplitter : Splitter
     private readonly record struct Instruction(Op Op, int A = 0, int B = 0, RuneSet? Set = null);
 
     private readonly List<Instruction> code = [];
+    private readonly Instruction[] program;
 
     /// <exception cref="UnsupportedModelException">The pattern is too large.</exception>
     public PatternSplitter(Pattern pattern)
     {
         Compile(pattern);
         Emit(new(Op.Accept));
+        program = [.. code];
     }
 
     private int Emit(Instruction instruction)
@@ -118,7 +120,7 @@ internal sealed class PatternSplitter : Splitter
         int bottom = stack.Count;
         while (true)
         {
-            Instruction i = code[pc];
+            ref readonly Instruction i = ref program[pc];
             bool ok = true;
             switch (i.Op)
             {
@@ -181,7 +183,7 @@ internal sealed class PatternSplitter : Splitter
 internal sealed class SearchMemory
 {
     /// <summary>States are remembered from this many choices on: most searches end sooner, and a set costs more than it saves there.</summary>
-    public const int Patience = 256;
+    public const int Patience = 64;
 
     /// <summary>A bound on memory, not on correctness: forgetting costs only time.</summary>
     private const int MaxFailed = 1 << 23;
