@@ -26,25 +26,17 @@ internal static unsafe class ReferenceAttention
         float[][] latents = ReadRows(cache, attention.Stream, c + r, step, sequence);
         for (int h = 0; h < attention.Heads; h++)
         {
-            float[,] keyUp = ReferenceBackend.ReadMatrix(attention.KeyUp[h].Source), valueUp = ReferenceBackend.ReadMatrix(attention.ValueUp[h].Source);
+            float[][] keyUp = ReferenceBackend.ReadMatrix(attention.KeyUp[h].Source), valueUp = ReferenceBackend.ReadMatrix(attention.ValueUp[h].Source);
+            if (attention.KeyUpTransposed) keyUp = Transpose(keyUp);
             var keys = new float[latents.Length][];
             var values = new float[latents.Length][];
             for (int s = attention.FirstPosition; s < latents.Length; s++)
             {
-                float[] latent = latents[s], key = keys[s] = new float[n + r], value = values[s] = new float[v];
-                for (int i = 0; i < n; i++)
-                {
-                    double sum = 0;
-                    for (int j = 0; j < c; j++) sum += (double)(attention.KeyUpTransposed ? keyUp[j, i] : keyUp[i, j]) * latent[j];
-                    key[i] = (float)sum;
-                }
-                for (int i = 0; i < r; i++) key[n + i] = latent[c + i];
-                for (int i = 0; i < v; i++)
-                {
-                    double sum = 0;
-                    for (int j = 0; j < c; j++) sum += (double)valueUp[i, j] * latent[j];
-                    value[i] = (float)sum;
-                }
+                ReadOnlySpan<float> latent = latents[s].AsSpan(0, c);
+                float[] key = keys[s] = new float[n + r], value = values[s] = new float[v];
+                for (int i = 0; i < n; i++) key[i] = (float)ReferenceBackend.Dot(keyUp[i], latent);
+                for (int i = 0; i < r; i++) key[n + i] = latents[s][c + i];
+                for (int i = 0; i < v; i++) value[i] = (float)ReferenceBackend.Dot(valueUp[i], latent);
             }
             for (int row = 0; row < sequence.RowCount; row++)
                 Attend(Row(output, sequence.FirstRow + row).Slice(h * v, v), Row(q, sequence.FirstRow + row).Slice(h * (n + r), n + r),
@@ -59,10 +51,7 @@ internal static unsafe class ReferenceAttention
         double max = double.NegativeInfinity, sum = 0;
         for (int s = from; s <= position; s++)
         {
-            ReadOnlySpan<float> k = keys[s].AsSpan(keyFirst, q.Length);
-            double dot = 0;
-            for (int i = 0; i < k.Length; i++) dot += (double)q[i] * k[i];
-            p[s] = dot * scale;
+            p[s] = ReferenceBackend.Dot(q, keys[s].AsSpan(keyFirst, q.Length)) * scale;
             max = Math.Max(max, p[s]);
         }
         for (int s = from; s <= position; s++) sum += p[s] = Math.Exp(p[s] - max);
@@ -83,6 +72,8 @@ internal static unsafe class ReferenceAttention
             cache.Read(stream, step.BlockTables[sequence.TableStart + s / cache.BlockTokens], s % cache.BlockTokens, rows[s] = new float[width]);
         return rows;
     }
+
+    private static float[][] Transpose(float[][] x) => [.. Enumerable.Range(0, x[0].Length).Select(c => x.Select(row => row[c]).ToArray())];
 
     private static Span<float> Row(Tensor x, int row) => ReferenceBackend.Row(x, row);
 }

@@ -94,7 +94,8 @@ internal sealed unsafe class ReferenceBackend : Backend
             for (int t = 0; t < x.Rows; t++)
             {
                 double sum = Dot(row, Row(x, t)) + (bias is null ? 0 : b[r]);
-                Row(y, t)[r] = (float)(accumulate ? Row(y, t)[r] + sum : sum);
+                ref float result = ref Row(y, t)[r];
+                result = (float)(accumulate ? result + sum : sum);
             }
         }
     }
@@ -191,11 +192,11 @@ internal sealed unsafe class ReferenceBackend : Backend
     /// <summary>A row of a tensor of this backend.</summary>
     internal static Span<float> Row(Tensor x, int row) => new((float*)x.Address + (long)row * x.Stride, x.Columns);
 
-    /// <summary>A whole matrix in float32.</summary>
-    internal static float[,] ReadMatrix(Weight weight)
+    /// <summary>A whole matrix in float32, row by row.</summary>
+    internal static float[][] ReadMatrix(Weight weight)
     {
-        var matrix = new float[weight.Rows, weight.Columns];
-        for (int r = 0; r < weight.Rows; r++) Dequantise.Row(weight, r, MemoryMarshal.CreateSpan(ref matrix[r, 0], weight.Columns));
+        var matrix = new float[weight.Rows][];
+        for (int r = 0; r < weight.Rows; r++) Dequantise.Row(weight, r, matrix[r] = new float[weight.Columns]);
         return matrix;
     }
 
@@ -206,11 +207,20 @@ internal sealed unsafe class ReferenceBackend : Backend
         return values;
     }
 
-    private static double Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
+    /// <summary>Four sums, because each addition waits for the one before it.</summary>
+    internal static double Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {
-        double sum = 0;
-        for (int i = 0; i < a.Length; i++) sum += (double)a[i] * b[i];
-        return sum;
+        double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        int i = 0;
+        for (; i + 4 <= a.Length; i += 4)
+        {
+            s0 += (double)a[i] * b[i];
+            s1 += (double)a[i + 1] * b[i + 1];
+            s2 += (double)a[i + 2] * b[i + 2];
+            s3 += (double)a[i + 3] * b[i + 3];
+        }
+        for (; i < a.Length; i++) s0 += (double)a[i] * b[i];
+        return s0 + s1 + (s2 + s3);
     }
 
     private sealed class ReferenceWeight(Weight source, WeightRole role) : DeviceWeight(source, role);

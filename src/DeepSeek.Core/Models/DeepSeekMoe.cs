@@ -25,7 +25,7 @@ internal sealed class DeepSeekMoe : Decoder
             bound.Add(new Layer(attention, FeedForward.Bind(source, name, config.Decoder, config.Router)));
         }
         layers = [.. bound];
-        rotary = RotaryEmbedding.Read(source.Checkpoint, config.Heads.RotaryDim, config.RopeInterleave ? RotaryPairs.Interleaved : RotaryPairs.HalfSplit);
+        rotary = RotaryEmbedding.Read(source.Checkpoint, config.Heads.RotaryDim, config.RopeInterleaved ? RotaryPairs.Interleaved : RotaryPairs.HalfSplit);
     }
 
     public static Architecture Registration { get; } = new(["deepseek"], "DeepseekForCausalLM", source => new DeepSeekMoe(source, Config.Read(source.Checkpoint)));
@@ -45,12 +45,12 @@ internal sealed class DeepSeekMoe : Decoder
 
     private sealed record Layer(GroupedQueryAttention Attention, FeedForward Mlp);
 
-    private sealed record Config(DecoderConfig Decoder, GroupedQueryConfig Heads, bool AttentionBias, bool RopeInterleave, RouterSettings? Router)
+    private sealed record Config(DecoderConfig Decoder, GroupedQueryConfig Heads, bool AttentionBias, bool RopeInterleaved, RouterSettings? Router)
     {
         public static Config Read(Checkpoint checkpoint)
         {
             ModelConfig c = checkpoint.Config;
-            return new Config(DecoderConfig.Read(checkpoint), GroupedQueryConfig.Read(c), c.Bool("attention_bias", false), c.Bool("rope_interleave", false),
+            return new Config(DecoderConfig.Read(checkpoint), GroupedQueryConfig.Read(c), c.Bool("attention_bias", false), c.Bool("rope_interleaved", false),
                 MixtureOfExperts.Router(c, "n_routed_experts", RouterScoring.Softmax, grouped: false, c.Bool("norm_topk_prob", false), 1));
         }
     }

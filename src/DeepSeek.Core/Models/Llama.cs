@@ -25,7 +25,7 @@ internal sealed class Llama : Decoder
             bound.Add(new Layer(attention, FeedForward.Bind(source, name, config.Decoder)));
         }
         layers = [.. bound];
-        rotary = RotaryEmbedding.Read(source.Checkpoint, config.Heads.RotaryDim, config.RopeInterleave ? RotaryPairs.Interleaved : RotaryPairs.HalfSplit);
+        rotary = RotaryEmbedding.Read(source.Checkpoint, config.Heads.RotaryDim, config.RopeInterleaved ? RotaryPairs.Interleaved : RotaryPairs.HalfSplit);
     }
 
     public static Architecture Registration { get; } = new(["llama"], "LlamaForCausalLM", source => new Llama(source, Config.Read(source.Checkpoint)));
@@ -45,12 +45,12 @@ internal sealed class Llama : Decoder
 
     private sealed record Layer(GroupedQueryAttention Attention, FeedForward Mlp);
 
-    private sealed record Config(DecoderConfig Decoder, GroupedQueryConfig Heads, bool AttentionBias, bool RopeInterleave)
+    private sealed record Config(DecoderConfig Decoder, GroupedQueryConfig Heads, bool AttentionBias, bool RopeInterleaved)
     {
         public static Config Read(Checkpoint checkpoint)
         {
             ModelConfig c = checkpoint.Config;
-            return new Config(DecoderConfig.Read(checkpoint), GroupedQueryConfig.Read(c), c.Bool("attention_bias", false), c.Bool("rope_interleave", false));
+            return new Config(DecoderConfig.Read(checkpoint), GroupedQueryConfig.Read(c), c.Bool("attention_bias", false), c.Bool("rope_interleaved", false));
         }
     }
 }

@@ -31,14 +31,14 @@ public class ReferenceTests
         for (int t = 0; t < rows; t++)
             for (int h = 0; h < heads; h++)
             {
-                float[,] k = ReferenceBackend.ReadMatrix(keyUp[h].Source), up = ReferenceBackend.ReadMatrix(valueUp[h].Source);
+                float[][] k = ReferenceBackend.ReadMatrix(keyUp[h].Source), up = ReferenceBackend.ReadMatrix(valueUp[h].Source);
                 var absorbed = new double[c + r]; // [K_hᵀ·q_nope | q_pe]
                 for (int j = 0; j < c; j++)
-                    for (int i = 0; i < n; i++) absorbed[j] += (transposed ? k[j, i] : k[i, j]) * query[t * heads * (n + r) + h * (n + r) + i];
+                    for (int i = 0; i < n; i++) absorbed[j] += (transposed ? k[j][i] : k[i][j]) * query[t * heads * (n + r) + h * (n + r) + i];
                 for (int i = 0; i < r; i++) absorbed[c + i] = query[t * heads * (n + r) + h * (n + r) + n + i];
                 double[] p = [.. Enumerable.Range(0, t + 1).Select(s => Math.Exp(0.3f * Enumerable.Range(0, c + r).Sum(j => absorbed[j] * latent[s * (c + r) + j])))];
                 double[] z = [.. Enumerable.Range(0, c).Select(j => Enumerable.Range(0, t + 1).Sum(s => p[s] * latent[s * (c + r) + j]) / p.Sum())];
-                for (int i = 0; i < v; i++) expected[(t * heads + h) * v + i] = (float)Enumerable.Range(0, c).Sum(j => up[i, j] * z[j]);
+                for (int i = 0; i < v; i++) expected[(t * heads + h) * v + i] = (float)Enumerable.Range(0, c).Sum(j => up[i][j] * z[j]);
             }
         Assert.True(Models.Golden.Nmse(Read(bench.Backend, o), expected) < 1e-11);
     }

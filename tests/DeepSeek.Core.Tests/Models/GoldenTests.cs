@@ -10,32 +10,33 @@ public class GoldenTests(ITestOutputHelper output)
     /// <summary>Float32 activations against float64 everywhere.</summary>
     private const double Limit = 1e-8;
 
-    [SharedTheory]
-    [InlineData("llama")]
-    [InlineData("llama3-rope")]
-    [InlineData("llama-linear-rope-tied")]
-    [InlineData("qwen2")]
-    [InlineData("qwen3")]
-    [InlineData("qwen3-yarn")]
-    [InlineData("qwen3-moe")]
-    [InlineData("deepseek-moe")]
-    [InlineData("deepseek-v2-lite")]
-    [InlineData("deepseek-v2")]
-    [InlineData("deepseek-v3")]
-    [InlineData("deepseek-v3-no-yarn")]
-    public void Folder(string name)
-    {
-        using Checkpoint checkpoint = MemoryCheckpoint.Load(SharedData.Path("golden", name));
-        Check(checkpoint, SharedData.Path("golden", name, "golden.json"));
-    }
+    /// <summary>Every golden checkpoint of these architectures, as a folder and as every GGUF file beside it.</summary>
+    public static TheoryData<string> All =>
+    [
+        "llama", "llama3-rope", "llama3-rope/model-bf16.gguf", "llama-linear-rope-tied", "qwen2", "qwen2/model-bf16.gguf", "qwen3", "qwen3-yarn", "qwen3-yarn/model-bf16.gguf",
+        "qwen3-moe", "qwen3-moe/model-bf16.gguf", "deepseek-moe", "deepseek-moe/model-bf16.gguf", "deepseek-v2-lite", "deepseek-v2-lite/model-bf16.gguf",
+        "deepseek-v2-lite/model-legacy-kv_b.gguf", "deepseek-v2", "deepseek-v3", "deepseek-v3/model-bf16.gguf", "deepseek-v3-no-yarn", "deepseek-v3-fp8",
+    ];
 
-    private void Check(Checkpoint checkpoint, string golden)
+    /// <summary>Those of which every clone has a copy.</summary>
+    public static TheoryData<string> Small => ["llama", "llama3-rope/model-bf16.gguf", "qwen2", "qwen3-moe", "deepseek-v3", "deepseek-v3/model-bf16.gguf", "deepseek-v3-fp8"];
+
+    [SharedTheory]
+    [MemberData(nameof(All))]
+    public void AgreesWithTransformers(string model) => Check(SharedData.Path("golden", model), int.MaxValue);
+
+    [Theory]
+    [MemberData(nameof(Small))]
+    public void AgreesWithTransformersOnAFreshClone(string model) => Check(SharedData.Local("golden", model), 40);
+
+    private void Check(string path, int longest)
     {
+        using Checkpoint checkpoint = Checkpoint.Open(path);
         using var backend = new ReferenceBackend();
         using var run = new ModelRun(checkpoint, backend);
         double worst = 0;
         int sequence = 0;
-        foreach (GoldenPrompt p in Golden.Read(golden))
+        foreach (GoldenPrompt p in Golden.Read(Path.Combine(Directory.Exists(path) ? path : Path.GetDirectoryName(path)!, "golden.json")).Where(p => p.Ids.Length <= longest))
         {
             float[][] logits = run.Step((sequence, p.Ids));
             Agree(logits[^1], p.LastLogits, "last logits");
