@@ -14,7 +14,11 @@ internal static unsafe class Dequantise
         Blocks(w.Type, new ReadOnlySpan<byte>((void*)w.Row(row), checked((int)w.RowBytes)), y);
         if (w.Scales is not { } s) return;
         byte* scales = (byte*)s.Data + (long)((row + s.RowOffset) / s.BlockRows) * s.Stride * s.Type.Info().BlockBytes;
-        for (int c = 0; c < y.Length; c++) y[c] *= Scale(s.Type, scales, c / s.BlockColumns);
+        for (int first = 0, block = 0; first < y.Length; first += s.BlockColumns, block++)
+        {
+            float scale = Scale(s.Type, scales, block);
+            foreach (ref float value in y.Slice(first, Math.Min(s.BlockColumns, y.Length - first))) value *= scale;
+        }
     }
 
     /// <summary>A scale of a float8 block: F32, BF16 or F8E8M0.</summary>
