@@ -18,6 +18,7 @@ internal static class Program
         ["template"] = TemplateVerb.Open,
         ["jinja"] = JinjaVerb.Open,
         ["blocks"] = a => new BlocksVerb(a),
+        ["quantise"] = a => new QuantiseVerb(a),
         ["sample"] = _ => new SampleVerb(),
         ["encode"] = EncodeVerb.Open,
         ["decode"] = DecodeVerb.Open,
