@@ -55,6 +55,9 @@ internal sealed class GenerationRequest : Request
 
     public override int DraftLimit => drafts.Limit;
 
+    /// <summary>Generated tokens that were reasoning; valid when the feed has ended.</summary>
+    public int ReasoningTokens => guide?.ReasoningTokens ?? 0;
+
     /// <summary>Wakes the consumer.</summary>
     public TokenFeed Feed { get; } = new();
 
@@ -74,12 +77,12 @@ internal sealed class GenerationRequest : Request
     public ReadOnlySpan<int> Answer(int count) => Sequence.Storage.AsSpan(Sequence.PromptLength, count);
 
     /// <summary>What it cost; valid when the feed has ended.</summary>
-    public GenerationUsage Usage(int generated, int reasoning) => new()
+    public GenerationUsage Usage(int generated) => new()
     {
         PromptTokens = Sequence.PromptLength,
         CachedTokens = Math.Max(Sequence.CachedTokens, 0),
         GeneratedTokens = generated,
-        ReasoningTokens = reasoning,
+        ReasoningTokens = ReasoningTokens,
         DraftedTokens = drafts.Drafted,
         AcceptedTokens = drafts.Accepted,
         QueueTime = clock.GetElapsedTime(SubmittedAt, AdmittedAt == 0 ? endedAt : AdmittedAt),
@@ -93,14 +96,13 @@ internal sealed class GenerationRequest : Request
         logits = logits[..settings.Entries];
         LogProbabilities?.Observe(logits);
         int token = guide?.Forced ?? -1;
-        float logit = 0;
-        if (LogProbabilities is null || token >= 0) logit = token >= 0 ? logits[token] : 0;
         if (token < 0)
         {
             guide?.Mask(logits);
             token = sampler.Draw(logits, settings.Sampling, said, position);
         }
-        LogProbabilities?.Record(Sequence.Length - Sequence.PromptLength, logit);
+        LogProbabilities?.Record(Sequence.Length - Sequence.PromptLength, token);
+        if (drafts.Limit == 0) drafts.Idle();
         Sequence.Append(token);
         said?.AddAnswer(token);
         lastAt = clock.GetTimestamp();

@@ -13,6 +13,7 @@ internal sealed class LogProbabilities(int capacity, int alternatives)
     private readonly Page[] pages = new Page[capacity / PageTokens + 1];
     private readonly float[] values = new float[alternatives];
     private readonly int[] ids = new int[alternatives];
+    private float[] raw = [];
     private double logSum;
 
     private sealed record Page(float[] Own, int[] Ids, float[] Values);
@@ -20,6 +21,8 @@ internal sealed class LogProbabilities(int capacity, int alternatives)
     /// <summary>Takes a row of raw logits.</summary>
     public void Observe(ReadOnlySpan<float> logits)
     {
+        if (raw.Length != logits.Length) raw = new float[logits.Length];
+        logits.CopyTo(raw);
         logSum = Vectors.LogSumOfExponentials(logits);
         Array.Fill(values, float.NegativeInfinity);
         Array.Fill(ids, -1);
@@ -35,12 +38,12 @@ internal sealed class LogProbabilities(int capacity, int alternatives)
 
     /// <summary>Notes the token that was drawn from the row.</summary>
     /// <param name="index">Its place in the answer.</param>
-    /// <param name="logit">Its raw logit.</param>
-    public void Record(int index, float logit)
+    /// <param name="token">Its id.</param>
+    public void Record(int index, int token)
     {
         Page page = pages[index / PageTokens] ??= new Page(new float[PageTokens], new int[PageTokens * alternatives], new float[PageTokens * alternatives]);
         int at = index % PageTokens;
-        page.Own[at] = (float)(logit - logSum);
+        page.Own[at] = (float)(raw[token] - logSum);
         for (int k = 0; k < alternatives; k++)
         {
             page.Ids[at * alternatives + k] = ids[k];
