@@ -1,9 +1,7 @@
 using System.Globalization;
 using DeepSeek.Backends;
-using DeepSeek.Backends.Cpu;
 using DeepSeek.Formats;
 using DeepSeek.Models;
-using DeepSeek.Text;
 
 namespace DeepSeek.Generation;
 
@@ -21,7 +19,6 @@ internal sealed class LoadedModel : IDisposable
         Tokenizer = Tokenizer.Load(checkpoint.Path);
         Defaults = SamplingDefaults.From(checkpoint.GenerationConfig);
         EndTokens = [.. Tokenizer.EndOfTurnIds.Union(checkpoint.GenerationConfig.Ints("eos_token_id"))];
-        Template = checkpoint.ChatTemplate is { } text ? new ChatTemplate(text, Templates.SpecialTokens(Tokenizer)) : null;
         ModelFacts facts = ModelFacts.Of(checkpoint);
         Settings = new EngineSettings(Math.Min(Tokenizer.VocabularySize, model.VocabularySize), options.MaxSequences, options.MaxQueuedRequests, Math.Max(options.MaxStepTokens, options.MaxSequences),
             plan.ContextLength, options.PrefixCaching, facts.ActiveParameterCount, options.Speculation, options.TimeProvider ?? TimeProvider.System);
@@ -29,8 +26,8 @@ internal sealed class LoadedModel : IDisposable
         {
             Name = facts.Name, Architecture = facts.Architecture, Format = facts.Format, ParameterCount = facts.ParameterCount, WeightBytes = checkpoint.WeightBytes,
             LayerCount = model.LayerCount, HiddenSize = model.HiddenSize, VocabularySize = model.VocabularySize, ContextLength = plan.ContextLength, MaxContextLength = model.MaxPositions,
-            CacheBytesPerToken = plan.BytesPerToken, CacheBytes = plan.Bytes, Device = backend.Name, Kernels = backend.Description, Threads = Backends.ThreadsOf(options),
-            HasChatTemplate = Template is not null, HasDraftModule = model.DraftModules > 0,
+            CacheBytesPerToken = plan.BytesPerToken, CacheBytes = plan.Bytes, Device = backend.Name, Kernels = backend.Description, Threads = BackendFactory.ThreadsOf(options),
+            HasChatTemplate = checkpoint.ChatTemplate is not null, HasDraftModule = model.DraftModules > 0,
             Warnings = plan.IsShortened
                 ? [.. checkpoint.Warnings, string.Create(CultureInfo.InvariantCulture, $"Memory is short: the context is {plan.ContextLength} tokens instead of {Math.Min(model.MaxPositions, LanguageModelOptions.DefaultContextLength)}.")]
                 : checkpoint.Warnings,
@@ -41,8 +38,6 @@ internal sealed class LoadedModel : IDisposable
     public Model Model { get; }
 
     public Tokenizer Tokenizer { get; }
-
-    public ChatTemplate? Template { get; }
 
     public SamplingDefaults Defaults { get; }
 
@@ -73,12 +68,12 @@ internal sealed class LoadedModel : IDisposable
                 throw new ModelMemoryException(string.Create(CultureInfo.InvariantCulture,
                     $"The weights take {checkpoint.WeightBytes / 1e6:0} MB, this process can have {available / 1e6:0} MB. Use a smaller quantisation of the model, or set AllowPaging to read them from the file as needed, slowly."),
                     checkpoint.WeightBytes, available);
-            Backend backend = Backends.Create(options);
+            Backend backend = BackendFactory.Create(options);
             owned.Push(backend);
             progress?.Report(new LoadProgress("binding weights", 0.1));
             Model model = Architectures.Bind(new ModelSource(checkpoint, backend));
             cancellationToken.ThrowIfCancellationRequested();
-            CacheFormat format = Backends.FormatOf(options.CacheType, backend);
+            CacheFormat format = BackendFactory.FormatOf(options.CacheType, backend);
             long left = options.AllowPaging ? available : available - Math.Min(checkpoint.WeightBytes, available) - backend.PreparedBytes;
             CachePlan plan = CachePlan.For(options, model.Streams, format, model.MaxPositions, left);
             CacheStorage storage = backend.CreateCache(model.Streams, format, CachePlan.BlockTokens, plan.BlockCount);
