@@ -7,11 +7,11 @@ internal sealed class TokenizerDefinition(string source)
     /// <summary>Ids may leave gaps, but the tables over them must not be larger than the file warrants.</summary>
     private const int MaxGap = 65_536;
 
+    /// <summary>Pairs of tokens and what they become, in the order of their ranks.</summary>
+    private readonly List<(int First, int Second, int Merged)> merges = [];
+
     /// <summary>The ordinary tokens, written in byte symbols.</summary>
     public Dictionary<string, int> Vocabulary { get; } = [];
-
-    /// <summary>Pairs of tokens in the order of their ranks.</summary>
-    public List<(string First, string Second)> Merges { get; } = [];
 
     public bool IgnoreMerges { get; init; }
 
@@ -37,6 +37,26 @@ internal sealed class TokenizerDefinition(string source)
 
     /// <summary>Further ids that end a turn.</summary>
     public HashSet<int> EndIds { get; } = [];
+
+    /// <summary>Adds the merge of the next rank; the tokens are there already.</summary>
+    /// <exception cref="InvalidModelFileException">It speaks of tokens that there are not.</exception>
+    public void AddMerge(ReadOnlySpan<char> first, ReadOnlySpan<char> second)
+    {
+        int length = first.Length + second.Length;
+        Span<char> merged = length <= 256 ? stackalloc char[length] : new char[length];
+        first.CopyTo(merged);
+        second.CopyTo(merged[first.Length..]);
+        merges.Add((Resolve(first, first, second), Resolve(second, first, second), Resolve(merged, first, second)));
+    }
+
+    private int Resolve(ReadOnlySpan<char> token, ReadOnlySpan<char> first, ReadOnlySpan<char> second)
+    {
+        if (Vocabulary.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(token, out int id)) return id;
+        // GGUF keeps added tokens apart that may be ordinary ones, too.
+        string name = token.ToString();
+        return Added.Find(t => t.Content == name)?.Id
+            ?? throw new InvalidModelFileException($"Merge {merges.Count} ('{first}' and '{second}') of the tokenizer in '{source}' speaks of '{name}', which is not in its vocabulary of {Vocabulary.Count} tokens.");
+    }
 
     /// <summary>Name by id (null in gaps) and id by name.</summary>
     /// <exception cref="InvalidModelFileException">Two tokens have the same id, or an id is out of range.</exception>
@@ -70,28 +90,27 @@ internal sealed class TokenizerDefinition(string source)
         texts[id] = text;
     }
 
-    /// <summary>The model of the ordinary tokens. It never yields a special token: neither a byte nor a merge may become one.</summary>
-    /// <exception cref="InvalidModelFileException">A merge speaks of tokens that there are not.</exception>
+    /// <summary>The model of the ordinary tokens. It never yields a special token: neither a byte nor a merge nor a whole piece may become one.</summary>
+    /// <exception cref="InvalidModelFileException">The unknown token is not in the vocabulary.</exception>
     public BpeTokenizer CreateModel()
     {
-        var special = Added.Where(t => t.IsSpecial).Select(t => t.Content).ToHashSet();
-        var ordinary = special.Count == 0 ? Vocabulary : Vocabulary.Where(t => !special.Contains(t.Key)).ToDictionary();
+        Dictionary<string, int> ordinary = Vocabulary;
+        var special = new HashSet<int>();
+        foreach (AddedToken token in Added.Where(t => t.IsSpecial))
+        {
+            special.Add(token.Id);
+            if (!ordinary.ContainsKey(token.Content)) continue;
+            if (ordinary == Vocabulary) ordinary = new(Vocabulary);
+            ordinary.Remove(token.Content);
+        }
         int[] byteIds = new int[256];
         for (int b = 0; b < 256; b++) byteIds[b] = ordinary.GetValueOrDefault(ByteSymbols.SymbolOf((byte)b).ToString(), -1);
-        var merges = new MergeTable(Merges.Count);
-        for (int rank = 0; rank < Merges.Count; rank++)
-        {
-            (string first, string second) = Merges[rank];
-            if (special.Contains(first + second)) continue;
-            merges.Set(IdOf(ordinary, first, rank), IdOf(ordinary, second, rank), rank, IdOf(ordinary, first + second, rank));
-        }
+        var table = new MergeTable(merges.Count);
+        for (int rank = 0; rank < merges.Count; rank++)
+            if (!special.Contains(merges[rank].Merged)) table.Set(merges[rank].First, merges[rank].Second, rank, merges[rank].Merged);
         int unknown = -1;
         if (UnknownToken is { } name && !Vocabulary.TryGetValue(name, out unknown))
             throw new InvalidModelFileException($"The unknown token '{name}' of the tokenizer in '{source}' is not in its vocabulary.");
-        return new BpeTokenizer(ordinary, byteIds, merges, IgnoreMerges, unknown, FuseUnknown);
+        return new BpeTokenizer(ordinary, byteIds, table, IgnoreMerges, unknown, FuseUnknown);
     }
-
-    private int IdOf(Dictionary<string, int> vocabulary, string token, int rank) => vocabulary.TryGetValue(token, out int id)
-        ? id
-        : throw new InvalidModelFileException($"Merge {rank} ('{Merges[rank].First}' and '{Merges[rank].Second}') of the tokenizer in '{source}' speaks of '{token}', which is not in its vocabulary of {Vocabulary.Count} tokens.");
 }

@@ -37,7 +37,7 @@ internal static class TokenizerGguf
         {
             int space = merges[rank].IndexOf(' ', Math.Min(1, merges[rank].Length));
             if (space < 0 || space == merges[rank].Length - 1) throw new InvalidModelFileException($"Merge {rank} in '{file.Path}' is '{merges[rank]}'; expected are two tokens with a space between them.");
-            definition.Merges.Add((merges[rank][..space], merges[rank][(space + 1)..]));
+            definition.AddMerge(merges[rank].AsSpan(0, space), merges[rank].AsSpan(space + 1));
         }
         definition.BeginningOfSequenceId = Id(file, "tokenizer.ggml.bos_token_id", tokens.Length);
         definition.EndOfSequenceId = Id(file, "tokenizer.ggml.eos_token_id", tokens.Length);

@@ -34,11 +34,12 @@ internal static class TokenizerJson
         };
         foreach (JsonNodeReader token in model.Object("vocab").Members())
         {
-            if (definition.Vocabulary.TryGetValue(token.Name, out int other) && other != token.Int()) throw new InvalidModelFileException($"The token '{token.Name}' has two ids in '{path}', {other} and {token.Int()}.");
-            definition.Vocabulary[token.Name] = token.Int();
+            int id = token.Int();
+            if (!definition.Vocabulary.TryAdd(token.Name, id) && definition.Vocabulary[token.Name] is var other && other != id)
+                throw new InvalidModelFileException($"The token '{token.Name}' has two ids in '{path}', {other} and {id}.");
         }
-        foreach (JsonNodeReader merge in model.Array("merges")) definition.Merges.Add(ReadMerge(merge));
         foreach (JsonNodeReader token in top.OptionalArray("added_tokens")) definition.Added.Add(ReadAdded(token));
+        foreach (JsonNodeReader merge in model.Array("merges")) AddMerge(merge, definition);
         if (ReadPostProcessor(top.Optional("post_processor")) is { } begin && definition.Added.Find(t => t.Content == begin) is { } bos)
             (definition.BeginningOfSequenceId, definition.AddBeginningOfSequence) = (bos.Id, true);
         return definition;
@@ -76,16 +77,19 @@ internal static class TokenizerJson
 
     private static UnsupportedModelException Unsupported(string path, string what) => new($"The tokenizer in '{path}' has {what}.");
 
-    private static (string, string) ReadMerge(JsonNodeReader merge)
+    private static void AddMerge(JsonNodeReader merge, TokenizerDefinition definition)
     {
         if (merge.IsArray)
         {
-            string[] pair = [.. merge.Elements().Take(3).Select(e => e.String())];
-            return pair.Length == 2 ? (pair[0], pair[1]) : throw merge.Wrong("a pair");
+            string[] pair = merge.Value.GetArrayLength() == 2 ? [.. merge.Value.EnumerateArray().Select(e => e.ValueKind == JsonValueKind.String ? e.GetString()! : throw merge.Wrong("a pair of strings"))]
+                : throw merge.Wrong("a pair of strings");
+            definition.AddMerge(pair[0], pair[1]);
+            return;
         }
         string text = merge.String();
         int space = text.IndexOf(' ');
-        return space > 0 && space < text.Length - 1 && text.IndexOf(' ', space + 1) < 0 ? (text[..space], text[(space + 1)..]) : throw merge.Wrong("two tokens with a space between them");
+        if (space <= 0 || space == text.Length - 1 || text.IndexOf(' ', space + 1) >= 0) throw merge.Wrong("two tokens with a space between them");
+        definition.AddMerge(text.AsSpan(0, space), text.AsSpan(space + 1));
     }
 
     private static AddedToken ReadAdded(JsonNodeReader token)
