@@ -10,13 +10,17 @@ namespace DeepSeek.Backends.Cpu;
 /// <param name="Avx2">256-bit integers and fused multiplication.</param>
 /// <param name="AvxVnni">256-bit byte products (VEX encoding), which .NET knows.</param>
 /// <param name="Avx512">AVX-512 F, BW, CD, DQ, VL.</param>
+/// <param name="Avx512Vbmi">512-bit byte permutations.</param>
 /// <param name="Avx512Vnni">512-bit byte products: assembled kernels only.</param>
 /// <param name="Avx512Bf16">512-bit bfloat16 products: assembled kernels only.</param>
 /// <param name="AmxInt8">Tiles of bytes: assembled kernels only.</param>
 /// <param name="AmxBf16">Tiles of bfloat16: assembled kernels only.</param>
 /// <param name="ArmDot">ARM byte products.</param>
-internal sealed record Capabilities(bool Avx2, bool AvxVnni, bool Avx512, bool Avx512Vnni, bool Avx512Bf16, bool AmxInt8, bool AmxBf16, bool ArmDot)
+internal sealed record Capabilities(bool Avx2, bool AvxVnni, bool Avx512, bool Avx512Vbmi, bool Avx512Vnni, bool Avx512Bf16, bool AmxInt8, bool AmxBf16, bool ArmDot)
 {
+    /// <summary>Portable vectors only.</summary>
+    public static Capabilities None { get; } = new(false, false, false, false, false, false, false, false, false);
+
     /// <summary>What is there, less what the caller disabled.</summary>
     /// <param name="disabled">Names such as <c>AVX512</c>, <c>AVX512_VNNI</c>, <c>AVX512_BF16</c>, <c>AVX2</c>, <c>AVXVNNI</c>, <c>AMX</c>, in any case; null: none.</param>
     public static Capabilities Detect(IReadOnlyCollection<string>? disabled = null)
@@ -36,6 +40,7 @@ internal sealed record Capabilities(bool Avx2, bool AvxVnni, bool Avx512, bool A
             Avx2: avx2,
             AvxVnni: avx2 && System.Runtime.Intrinsics.X86.AvxVnni.IsSupported && Allowed("AVXVNNI", "AVX_VNNI"),
             Avx512: avx512,
+            Avx512Vbmi: avx512 && System.Runtime.Intrinsics.X86.Avx512Vbmi.IsSupported && Allowed("AVX512_VBMI", "AVX512VBMI"),
             Avx512Vnni: vnni512 && Allowed("AVX512_VNNI", "AVX512VNNI"),
             Avx512Bf16: bf16 && Allowed("AVX512_BF16", "AVX512BF16"),
             AmxInt8: amx && amxInt8 && Allowed("AMX_INT8"),
@@ -65,6 +70,7 @@ internal sealed record Capabilities(bool Avx2, bool AvxVnni, bool Avx512, bool A
         Add(Avx2, "AVX2");
         Add(AvxVnni, "AVX-VNNI");
         Add(Avx512, "AVX-512");
+        Add(Avx512Vbmi, "AVX-512 VBMI");
         Add(Avx512Vnni, "AVX-512 VNNI");
         Add(Avx512Bf16, "AVX-512 BF16");
         Add(AmxInt8, "AMX-INT8");

@@ -1,3 +1,4 @@
+using DeepSeek.Backends.Cpu.Assembly;
 using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
@@ -8,6 +9,7 @@ internal sealed unsafe class CpuBackend : Backend
     private readonly WorkerPool pool;
     private readonly ScratchArena scratch = new();
     private readonly Capabilities capabilities;
+    private readonly Kernels kernels;
     private readonly MatMul matMul;
     private readonly Dictionary<(Weight, WeightRole), CpuWeight> prepared = [];
 
@@ -17,12 +19,13 @@ internal sealed unsafe class CpuBackend : Backend
         Reproducible = options.Reproducible;
         pool = new WorkerPool(options.Threads ?? ProcessorTopology.UsableCores());
         capabilities = Capabilities.Detect(options.DisabledInstructionSets);
+        kernels = new Kernels(capabilities);
         matMul = new MatMul(pool, scratch, capabilities);
     }
 
     public override string Name => "cpu";
 
-    public override string Description => $"{pool.ThreadCount} threads, {capabilities}";
+    public override string Description => $"{pool.ThreadCount} threads, {capabilities}, {kernels}";
 
     public override CacheFormat PreferredCache => CacheFormat.BF16;
 
@@ -33,7 +36,7 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override DeviceWeight Prepare(Weight weight, WeightRole role)
     {
-        if (!prepared.TryGetValue((weight, role), out CpuWeight? w)) prepared.Add((weight, role), w = new CpuWeight(weight, role));
+        if (!prepared.TryGetValue((weight, role), out CpuWeight? w)) prepared.Add((weight, role), w = new CpuWeight(weight, role, kernels));
         return w;
     }
 
@@ -126,5 +129,6 @@ internal sealed unsafe class CpuBackend : Backend
         pool.Dispose();
         scratch.Dispose();
         foreach (CpuWeight w in prepared.Values) w.Dispose();
+        kernels.Dispose();
     }
 }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using DeepSeek.Backends.Cpu.Assembly;
 using DeepSeek.Backends.Cpu.Dot;
 using DeepSeek.Tensors;
 
@@ -9,10 +10,11 @@ internal sealed unsafe class CpuWeight : DeviceWeight, IDisposable
 {
     private float* values;
 
-    public CpuWeight(Weight source, WeightRole role) : base(source, role)
+    public CpuWeight(Weight source, WeightRole role, Kernels? kernels = null) : base(source, role)
     {
         // A router's scores decide between experts: they are computed from float32 activations.
         if (role != WeightRole.Router) Blocks = BlockFormat.Of(source.Type);
+        if (Blocks is not null) Kernel = kernels?.Dot(source);
         if (role != WeightRole.Vector) return;
         values = (float*)NativeMemory.AlignedAlloc((nuint)PreparedBytes, 64);
         for (int r = 0; r < Rows; r++) FloatRows.Read(source, r, values + (long)r * Columns);
@@ -20,6 +22,9 @@ internal sealed unsafe class CpuWeight : DeviceWeight, IDisposable
 
     /// <summary>The whole-number form of a block format; null where products are computed in floating point.</summary>
     public BlockFormat? Blocks { get; }
+
+    /// <summary>The assembled product for few tokens; null where there is none.</summary>
+    public DotKernel? Kernel { get; }
 
     /// <summary>A vector's numbers. [Columns]</summary>
     public float* Values => values;

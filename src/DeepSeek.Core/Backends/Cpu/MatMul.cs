@@ -11,12 +11,15 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     /// <summary>Weight rows that are worked on together; an item is a whole number of panels.</summary>
     private const int PanelRows = 32;
 
+    /// <summary>For at most so many tokens an item is one panel: there is nothing to keep in a cache.</summary>
+    private const int FewTokens = 8;
+
     /// <summary>Items a thread, so that one that is held up does not hold up the others.</summary>
     private const int ItemsPerThread = 6;
 
     private readonly List<Part> parts = [];
     private nint workerScratch;
-    private int workerBytes, itemRows;
+    private int workerBytes, itemRows, panelRows;
 
     /// <summary>One product of a group. Its items begin at FirstItem.</summary>
     private readonly record struct Part(CpuWeight Weight, Tensor Input, QuantisedRows Quantised, Tensor Output, nint Bias, bool Accumulate, int FirstItem);
@@ -75,11 +78,12 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     /// <summary>Computes the group. Scratch memory it takes is the caller's to release.</summary>
     public void Execute()
     {
-        int rows = 0, columns = 0, buffered = 0;
+        int rows = 0, columns = 0, buffered = 0, tokens = 0;
         foreach (Part p in parts)
         {
             rows += p.Weight.Rows;
             columns = Math.Max(columns, p.Weight.Columns);
+            tokens = Math.Max(tokens, p.Input.Rows);
             if (p.Accumulate) buffered = Math.Max(buffered, p.Input.Rows);
         }
         int items = pool.ThreadCount * ItemsPerThread;
@@ -90,7 +94,8 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
             parts[i] = parts[i] with { FirstItem = count };
             count += (parts[i].Weight.Rows + itemRows - 1) / itemRows;
         }
-        workerBytes = (buffered * PanelRows * sizeof(float) + Math.Max(IntegerDot.ScratchBytes(columns), columns * sizeof(float)) + 127) & -64;
+        panelRows = tokens <= FewTokens ? itemRows : PanelRows;
+        workerBytes = (buffered * panelRows * sizeof(float) + Math.Max(IntegerDot.ScratchBytes(columns), columns * sizeof(float)) + 127) & -64;
         workerScratch = (nint)scratch.Rent((long)workerBytes * pool.ThreadCount);
         pool.Run(new Products(this), count);
     }
@@ -102,15 +107,16 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         Part p = parts[at];
         int first = (item - p.FirstItem) * itemRows, end = Math.Min(first + itemRows, p.Weight.Rows);
         byte* memory = (byte*)workerScratch + (long)workerBytes * worker;
-        for (int n = first; n < end; n += PanelRows) Panel(p, n, Math.Min(PanelRows, end - n), memory);
+        for (int n = first; n < end; n += panelRows) Panel(p, n, Math.Min(panelRows, end - n), memory);
     }
 
     /// <summary>A panel of weight rows times all tokens. With accumulate the products come into a buffer first, so that every path adds the same numbers in the same order.</summary>
     private void Panel(Part p, int first, int count, byte* memory)
     {
-        Tensor y = p.Accumulate ? new((nint)((float*)memory - first), p.Input.Rows, p.Output.Columns, PanelRows) : p.Output;
-        byte* working = p.Accumulate ? memory + (long)p.Input.Rows * PanelRows * sizeof(float) : memory;
-        if (p.Weight.Blocks is { } format) IntegerDot.Rows(capabilities, format, p.Weight.Source, first, count, p.Quantised, y, working);
+        Tensor y = p.Accumulate ? new((nint)((float*)memory - first), p.Input.Rows, p.Output.Columns, panelRows) : p.Output;
+        byte* working = p.Accumulate ? memory + (long)p.Input.Rows * panelRows * sizeof(float) : memory;
+        if (p.Weight.Kernel is { } kernel) kernel.Rows(p.Weight.Source, first, count, p.Quantised, y);
+        else if (p.Weight.Blocks is { } format) IntegerDot.Rows(capabilities, format, p.Weight.Source, first, count, p.Quantised, y, working);
         else FloatDot.Rows(p.Weight.Source, first, count, p.Input, y, (float*)working);
         if (!p.Accumulate && p.Bias == 0) return;
         float* bias = (float*)p.Bias;

@@ -1,0 +1,97 @@
+using System.Runtime.InteropServices;
+using DeepSeek.Backends.Cpu.Dot;
+using DeepSeek.Tensors;
+
+namespace DeepSeek.Backends.Cpu.Assembly;
+
+/// <summary>
+/// The assembled kernels that this processor runs. Each is tried on a small product before it is handed out; one that fails, or memory that the system does not make
+/// executable, leaves its format to .NET's own intrinsics.
+/// </summary>
+internal sealed unsafe class Kernels : IDisposable
+{
+    private readonly NativeCode? code;
+    private readonly Dictionary<DType, DotKernel> dots = [];
+    private readonly Dictionary<DType, bool> tried = [];
+
+    public Kernels(Capabilities capabilities)
+    {
+        if (!capabilities.Avx512Vnni || !capabilities.Avx512Vbmi) return;
+        (DType Type, byte[] One, byte[] Two, byte[] Four)[] sources =
+        [
+            (DType.Q8_0, [.. KernelCode.DotQ8_0x1], [.. KernelCode.DotQ8_0x2], [.. KernelCode.DotQ8_0x4]),
+            (DType.Q4_0, [.. KernelCode.DotQ4_0x1], [.. KernelCode.DotQ4_0x2], [.. KernelCode.DotQ4_0x4]),
+            (DType.Q4_1, [.. KernelCode.DotQ4_1x1], [.. KernelCode.DotQ4_1x2], [.. KernelCode.DotQ4_1x4]),
+            (DType.Q5_0, [.. KernelCode.DotQ5_0x1], [.. KernelCode.DotQ5_0x2], [.. KernelCode.DotQ5_0x4]),
+            (DType.Q5_1, [.. KernelCode.DotQ5_1x1], [.. KernelCode.DotQ5_1x2], [.. KernelCode.DotQ5_1x4]),
+            (DType.IQ4_NL, [.. KernelCode.DotIQ4_NLx1], [.. KernelCode.DotIQ4_NLx2], [.. KernelCode.DotIQ4_NLx4]),
+            (DType.MXFP4, [.. KernelCode.DotMXFP4x1], [.. KernelCode.DotMXFP4x2], [.. KernelCode.DotMXFP4x4]),
+            (DType.Q4_K, [.. KernelCode.DotQ4_Kx1], [.. KernelCode.DotQ4_Kx2], [.. KernelCode.DotQ4_Kx4]),
+            (DType.Q5_K, [.. KernelCode.DotQ5_Kx1], [.. KernelCode.DotQ5_Kx2], [.. KernelCode.DotQ5_Kx4]),
+            (DType.Q6_K, [.. KernelCode.DotQ6_Kx1], [.. KernelCode.DotQ6_Kx2], [.. KernelCode.DotQ6_Kx4]),
+        ];
+        code = NativeCode.TryCreate(sources.Sum(s => NativeCode.BytesOf(s.One.Length) + NativeCode.BytesOf(s.Two.Length) + NativeCode.BytesOf(s.Four.Length)));
+        if (code is null) return;
+        foreach ((DType type, byte[] one, byte[] two, byte[] four) in sources) dots.Add(type, new DotKernel(type, code.Add(one), code.Add(two), code.Add(four)));
+        if (code.TrySeal()) return;
+        dots.Clear();
+    }
+
+    /// <summary>The kernel for a weight; null where there is none.</summary>
+    public DotKernel? Dot(Weight w)
+    {
+        if (!dots.TryGetValue(w.Type, out DotKernel? kernel) || w.Columns % kernel.StepColumns != 0) return null;
+        if (!tried.TryGetValue(w.Type, out bool works)) tried.Add(w.Type, works = Works(w.Type, kernel));
+        return works ? kernel : null;
+    }
+
+    /// <summary>Whether a small product of arbitrary blocks is what .NET's intrinsics make of it.</summary>
+    private static bool Works(DType type, DotKernel kernel)
+    {
+        const int Rows = 5, Columns = 512, Tokens = 7;
+        int weightBytes = (int)type.RowBytes(Columns) * Rows;
+        byte* memory = (byte*)NativeMemory.AlignedAlloc((nuint)(weightBytes + 64 + IntegerDot.ScratchBytes(Columns)), 64);
+        using ScratchArena scratch = new();
+        try
+        {
+            uint state = 1;
+            for (int i = 0; i < weightBytes; i++)
+            {
+                state = state * 1664525 + 1013904223;
+                // Odd bytes are the upper ones of halves: those of small numbers. (MXFP4's blocks have an odd size: its exponents get both kinds.)
+                memory[i] = (byte)((i & 1) == 0 || type == DType.MXFP4 ? (state >> 24 & 0x7F) + 32 : 0x14 | state >> 24 & 0x83);
+            }
+            QuantisedRows x = QuantisedRows.Rent(scratch, Tokens, Columns);
+            float* row = (float*)scratch.Rent(Columns * sizeof(float));
+            for (int t = 0; t < Tokens; t++)
+            {
+                for (int i = 0; i < Columns; i++)
+                {
+                    state = state * 1664525 + 1013904223;
+                    row[i] = (int)state * 1e-9f;
+                }
+                x.Quantise(t, row, 0, Columns);
+            }
+            Weight w = new("self-test", type, Rows, Columns, (nint)memory);
+            Tensor expected = new((nint)scratch.Rent(Tokens * Rows * sizeof(float)), Tokens, Rows, Rows), actual = new((nint)scratch.Rent(Tokens * Rows * sizeof(float)), Tokens, Rows, Rows);
+            IntegerDot.Rows(Capabilities.None, BlockFormat.Of(type)!, w, 0, Rows, x, expected, memory + ((weightBytes + 63) & -64));
+            kernel.Rows(w, 0, Rows, x, actual);
+            double error = 0, size = 0;
+            for (int i = 0; i < Tokens * Rows; i++)
+            {
+                double e = ((float*)expected.Address)[i], difference = ((float*)actual.Address)[i] - e;
+                (error, size) = (error + difference * difference, size + e * e);
+            }
+            return error <= 1e-9 * size;
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(memory);
+        }
+    }
+
+    /// <summary>Which formats have assembled kernels, for people.</summary>
+    public override string ToString() => dots.Count > 0 ? "assembled kernels" : code is null ? "no assembled kernels" : "no assembled kernels (the system refuses executable memory)";
+
+    public void Dispose() => code?.Dispose();
+}
