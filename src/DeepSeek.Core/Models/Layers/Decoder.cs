@@ -33,6 +33,10 @@ internal abstract class Decoder : Model
     protected Decoder(ModelSource source, DecoderConfig config)
     {
         (Backend, Shape) = (source.Backend, config);
+        string behind = $"model.layers.{config.NumHiddenLayers}.";
+        // The published V3 has its draft module there; converters that do not know it say num_nextn_predict_layers 0 and leave it in.
+        if (source.Checkpoint.Contains(behind + "input_layernorm.weight") && !source.Checkpoint.Contains(behind + "eh_proj.weight"))
+            throw new InvalidModelFileException($"'{source.Config.Source}': 'num_hidden_layers' is {config.NumHiddenLayers}, but the tensor '{behind}input_layernorm.weight' says that there are more. Configuration and weights are of different models.");
         Weight table = source.Checkpoint.Get("model.embed_tokens.weight", config.VocabSize, config.HiddenSize);
         embedding = Backend.Prepare(table, WeightRole.Embedding);
         norm = source.Vector("model.norm.weight", config.HiddenSize);
