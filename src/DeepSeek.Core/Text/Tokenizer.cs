@@ -132,7 +132,7 @@ public sealed class Tokenizer
     /// <summary>Whether it is a special token: one that controls the model and is no text.</summary>
     internal bool IsControl(int id) => (uint)id < (uint)special.Length && special[id];
 
-    /// <summary>Whether it is an added token: special, or recognised in a text as it stands (<c>&lt;think&gt;</c>, <c>&lt;｜User｜&gt;</c>). Untrusted text never yields one.</summary>
+    /// <summary>Whether it is an added token: special, or recognised in a text as it stands (<c>&lt;think&gt;</c>, <c>&lt;｜User｜&gt;</c>). Untrusted text yields none, but for such as are ordinary tokens, too.</summary>
     internal bool IsAdded(int id) => (uint)id < (uint)added.Length && added[id];
 
     /// <summary>The id of a token as the vocabulary writes it; null where there is none.</summary>

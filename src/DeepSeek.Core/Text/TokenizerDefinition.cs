@@ -21,6 +21,12 @@ internal sealed class TokenizerDefinition(string source)
 
     public required Splitting.PreTokenizer PreTokenizer { get; init; }
 
+    /// <summary>
+    /// Whether a merge of tokens that the vocabulary lacks is passed over: in GGUF, tokens and merges are separate lists, which other programs never hold against each other. In
+    /// tokenizer.json it is an error, as for Hugging Face.
+    /// </summary>
+    public bool SkipUnknownMerges { get; init; }
+
     /// <summary>Whether text is brought into NFC.</summary>
     public bool Nfc { get; init; }
 
@@ -46,17 +52,19 @@ internal sealed class TokenizerDefinition(string source)
         Span<char> merged = length <= 256 ? stackalloc char[length] : new char[length];
         first.CopyTo(merged);
         second.CopyTo(merged[first.Length..]);
-        merges.Add((Resolve(first, first, second), Resolve(second, first, second), Resolve(merged, first, second)));
+        int a = IdOf(first), b = IdOf(second), c = IdOf(merged);
+        if (a >= 0 && b >= 0 && c >= 0)
+        {
+            merges.Add((a, b, c));
+        }
+        else if (!SkipUnknownMerges)
+        {
+            string missing = (a < 0 ? first : b < 0 ? second : merged).ToString();
+            throw new InvalidModelFileException($"Merge {merges.Count} ('{first}' and '{second}') of the tokenizer in '{source}' speaks of '{missing}', which is not in its vocabulary of {Vocabulary.Count} tokens.");
+        }
     }
 
-    private int Resolve(ReadOnlySpan<char> token, ReadOnlySpan<char> first, ReadOnlySpan<char> second)
-    {
-        if (Vocabulary.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(token, out int id)) return id;
-        // GGUF keeps added tokens apart that may be ordinary ones, too.
-        string name = token.ToString();
-        return Added.Find(t => t.Content == name)?.Id
-            ?? throw new InvalidModelFileException($"Merge {merges.Count} ('{first}' and '{second}') of the tokenizer in '{source}' speaks of '{name}', which is not in its vocabulary of {Vocabulary.Count} tokens.");
-    }
+    private int IdOf(ReadOnlySpan<char> token) => Vocabulary.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(token, out int id) ? id : -1;
 
     /// <summary>Name by id (null in gaps) and id by name.</summary>
     /// <exception cref="InvalidModelFileException">Two tokens have the same id, or an id is out of range.</exception>

@@ -31,6 +31,7 @@ internal static class TokenizerGguf
             PreTokenizer = PreTokenizer.ForName(pre),
             Nfc = pre is "qwen2" or "qwen35" or "deepseek-r1-qwen",
             IgnoreMerges = llama3,
+            SkipUnknownMerges = true,
         };
         for (int id = 0; id < tokens.Length; id++) Add(definition, file, id, tokens[id], types?[id] ?? Normal);
         for (int rank = 0; rank < merges.Length; rank++)
