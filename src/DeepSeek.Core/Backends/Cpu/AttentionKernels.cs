@@ -20,36 +20,46 @@ internal static unsafe class AttentionKernels
     /// <summary>Most query rows that a kernel computes together.</summary>
     public const int RowBlock = 8;
 
-    /// <summary>Query rows of the next block: 8, 4, 2 or 1.</summary>
-    public static int BlockRows(int left) => left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    /// <summary>Query rows of the next block.</summary>
+    public static int BlockRows(int left) => left <= RowBlock ? left : left < 2 * RowBlock ? (left + 1) / 2 : RowBlock;
 
-    /// <summary>Packs a panel of 32 keys: packed[d][key]. Loads may go beyond a head's end; what they find there is not stored.</summary>
-    public static void PackKeys<TFormat>(nint* rows, int width, int first, int size, float* packed) where TFormat : struct, IRowFormat
+    /// <summary>Packs 32 rows of numbers: packed[d][row], rows of it stride numbers apart. Loads may go beyond a head's end; what they find there is not stored.</summary>
+    [SkipLocalsInit]
+    public static void Pack<TFormat>(nint* rows, int width, int first, int size, float* packed, int stride) where TFormat : struct, IRowFormat
     {
         for (int half = 0; half < 2; half++, rows += 16, packed += 16)
-            for (int d = 0; d < size; d += 16)
+            for (int d = 0; d < size;)
             {
-                if (Avx512F.IsSupported && size - d >= 16) Transpose512<TFormat>(rows, width, first + d, packed + d * PanelKeys);
-                else Transpose<TFormat>(rows, width, first + d, Math.Min(16, size - d), packed + d * PanelKeys);
+                float* to = packed + (long)d * stride;
+                if (Avx512F.IsSupported && TFormat.IsSixteenBit && size - d >= 32)
+                {
+                    TransposePairs<TFormat>(rows, first + d, to, stride);
+                    d += 32;
+                    continue;
+                }
+                if (Avx512F.IsSupported && size - d >= 16) Transpose512<TFormat>(rows, width, first + d, to, stride);
+                else Transpose<TFormat>(rows, width, first + d, Math.Min(16, size - d), to, stride);
+                d += 16;
             }
     }
 
-    private static void Transpose<TFormat>(nint* rows, int width, int at, int count, float* packed) where TFormat : struct, IRowFormat
+    [SkipLocalsInit]
+    private static void Transpose<TFormat>(nint* rows, int width, int at, int count, float* packed, int stride) where TFormat : struct, IRowFormat
     {
         float* square = stackalloc float[256];
         for (int k = 0; k < 16; k++) TFormat.Load((byte*)rows[k], width, at).Store(square + 16 * k);
         if (Vector128.IsHardwareAccelerated && count == 16 && (Sse.IsSupported || AdvSimd.Arm64.IsSupported))
         {
             for (int k = 0; k < 16; k += 4)
-                for (int d = 0; d < 16; d += 4) Transpose4(square + 16 * k + d, packed + d * PanelKeys + k);
+                for (int d = 0; d < 16; d += 4) Transpose4(square + 16 * k + d, packed + d * stride + k, stride);
             return;
         }
         for (int d = 0; d < count; d++)
-            for (int k = 0; k < 16; k++) packed[d * PanelKeys + k] = square[16 * k + d];
+            for (int k = 0; k < 16; k++) packed[d * stride + k] = square[16 * k + d];
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Transpose4(float* square, float* packed)
+    private static void Transpose4(float* square, float* packed, int stride)
     {
         Vector128<float> a = Vector128.Load(square), b = Vector128.Load(square + 16), c = Vector128.Load(square + 32), d = Vector128.Load(square + 48);
         Vector128<float> ac0, ac1, bd0, bd1;
@@ -57,124 +67,157 @@ internal static unsafe class AttentionKernels
         {
             (ac0, ac1, bd0, bd1) = (Sse.UnpackLow(a, c), Sse.UnpackHigh(a, c), Sse.UnpackLow(b, d), Sse.UnpackHigh(b, d));
             Sse.UnpackLow(ac0, bd0).Store(packed);
-            Sse.UnpackHigh(ac0, bd0).Store(packed + PanelKeys);
-            Sse.UnpackLow(ac1, bd1).Store(packed + 2 * PanelKeys);
-            Sse.UnpackHigh(ac1, bd1).Store(packed + 3 * PanelKeys);
+            Sse.UnpackHigh(ac0, bd0).Store(packed + stride);
+            Sse.UnpackLow(ac1, bd1).Store(packed + 2 * stride);
+            Sse.UnpackHigh(ac1, bd1).Store(packed + 3 * stride);
             return;
         }
         (ac0, ac1, bd0, bd1) = (AdvSimd.Arm64.ZipLow(a, c), AdvSimd.Arm64.ZipHigh(a, c), AdvSimd.Arm64.ZipLow(b, d), AdvSimd.Arm64.ZipHigh(b, d));
         AdvSimd.Arm64.ZipLow(ac0, bd0).Store(packed);
-        AdvSimd.Arm64.ZipHigh(ac0, bd0).Store(packed + PanelKeys);
-        AdvSimd.Arm64.ZipLow(ac1, bd1).Store(packed + 2 * PanelKeys);
-        AdvSimd.Arm64.ZipHigh(ac1, bd1).Store(packed + 3 * PanelKeys);
+        AdvSimd.Arm64.ZipHigh(ac0, bd0).Store(packed + stride);
+        AdvSimd.Arm64.ZipLow(ac1, bd1).Store(packed + 2 * stride);
+        AdvSimd.Arm64.ZipHigh(ac1, bd1).Store(packed + 3 * stride);
     }
 
     /// <summary>16 rows of 16 numbers, transposed in four rounds of shuffles.</summary>
-    private static void Transpose512<TFormat>(nint* rows, int width, int at, float* packed) where TFormat : struct, IRowFormat
+    [SkipLocalsInit]
+    private static void Transpose512<TFormat>(nint* rows, int width, int at, float* packed, int stride) where TFormat : struct, IRowFormat
     {
-        // Rounds one and two: within 128-bit lanes, q[4i + j] holds column 4·lane + j of rows 4i … 4i + 3.
         Vector512<float>* q = stackalloc Vector512<float>[16];
         for (int i = 0; i < 16; i += 4)
         {
-            Vector512<float> a = TFormat.Load((byte*)rows[i], width, at), b = TFormat.Load((byte*)rows[i + 1], width, at);
-            Vector512<float> c = TFormat.Load((byte*)rows[i + 2], width, at), d = TFormat.Load((byte*)rows[i + 3], width, at);
-            Vector512<double> ab0 = Avx512F.UnpackLow(a, b).AsDouble(), ab1 = Avx512F.UnpackHigh(a, b).AsDouble();
-            Vector512<double> cd0 = Avx512F.UnpackLow(c, d).AsDouble(), cd1 = Avx512F.UnpackHigh(c, d).AsDouble();
-            q[i] = Avx512F.UnpackLow(ab0, cd0).AsSingle();
-            q[i + 1] = Avx512F.UnpackHigh(ab0, cd0).AsSingle();
-            q[i + 2] = Avx512F.UnpackLow(ab1, cd1).AsSingle();
-            q[i + 3] = Avx512F.UnpackHigh(ab1, cd1).AsSingle();
+            Quarter(TFormat.Load((byte*)rows[i], width, at), TFormat.Load((byte*)rows[i + 1], width, at),
+                TFormat.Load((byte*)rows[i + 2], width, at), TFormat.Load((byte*)rows[i + 3], width, at), q + i);
         }
-        // Rounds three and four: lanes are gathered.
         for (int j = 0; j < 4; j++)
         {
-            Vector512<float> even0 = Avx512F.Shuffle4x128(q[j], q[4 + j], 0x88), odd0 = Avx512F.Shuffle4x128(q[j], q[4 + j], 0xDD);
-            Vector512<float> even1 = Avx512F.Shuffle4x128(q[8 + j], q[12 + j], 0x88), odd1 = Avx512F.Shuffle4x128(q[8 + j], q[12 + j], 0xDD);
-            Avx512F.Shuffle4x128(even0, even1, 0x88).Store(packed + j * PanelKeys);
-            Avx512F.Shuffle4x128(odd0, odd1, 0x88).Store(packed + (4 + j) * PanelKeys);
-            Avx512F.Shuffle4x128(even0, even1, 0xDD).Store(packed + (8 + j) * PanelKeys);
-            Avx512F.Shuffle4x128(odd0, odd1, 0xDD).Store(packed + (12 + j) * PanelKeys);
+            (Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d) = Lanes(q[j], q[4 + j], q[8 + j], q[12 + j]);
+            a.Store(packed + j * stride);
+            b.Store(packed + (4 + j) * stride);
+            c.Store(packed + (8 + j) * stride);
+            d.Store(packed + (12 + j) * stride);
         }
     }
 
-    /// <summary>scores[row][key] = q_row · key for a panel of 32 keys; rows lie <see cref="ChunkKeys"/> numbers apart.</summary>
-    public static void Scores(float* q, int rows, float* keys, int size, float* scores)
+    /// <summary>16 rows of 32 numbers of 16 bits: pairs of neighbours are transposed as one, then parted.</summary>
+    [SkipLocalsInit]
+    private static void TransposePairs<TFormat>(nint* rows, int at, float* packed, int stride) where TFormat : struct, IRowFormat
+    {
+        Vector512<float>* q = stackalloc Vector512<float>[16];
+        for (int i = 0; i < 16; i += 4)
+        {
+            Quarter(Vector512.Load((float*)((ushort*)rows[i] + at)), Vector512.Load((float*)((ushort*)rows[i + 1] + at)),
+                Vector512.Load((float*)((ushort*)rows[i + 2] + at)), Vector512.Load((float*)((ushort*)rows[i + 3] + at)), q + i);
+        }
+        for (int j = 0; j < 4; j++)
+        {
+            (Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d) = Lanes(q[j], q[4 + j], q[8 + j], q[12 + j]);
+            Part<TFormat>(a, packed + 2 * j * stride, stride);
+            Part<TFormat>(b, packed + 2 * (4 + j) * stride, stride);
+            Part<TFormat>(c, packed + 2 * (8 + j) * stride, stride);
+            Part<TFormat>(d, packed + 2 * (12 + j) * stride, stride);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Part<TFormat>(Vector512<float> pairs, float* to, int stride) where TFormat : struct, IRowFormat
+    {
+        Vector512<uint> bits = pairs.AsUInt32();
+        TFormat.Expand(bits & Vector512.Create(0xFFFFu)).Store(to);
+        TFormat.Expand(bits >>> 16).Store(to + stride);
+    }
+
+    /// <summary>Rounds one and two, within 128-bit lanes: q[j] holds columns 4·lane + j of four rows.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Quarter(Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d, Vector512<float>* q)
+    {
+        Vector512<double> ab0 = Avx512F.UnpackLow(a, b).AsDouble(), ab1 = Avx512F.UnpackHigh(a, b).AsDouble();
+        Vector512<double> cd0 = Avx512F.UnpackLow(c, d).AsDouble(), cd1 = Avx512F.UnpackHigh(c, d).AsDouble();
+        q[0] = Avx512F.UnpackLow(ab0, cd0).AsSingle();
+        q[1] = Avx512F.UnpackHigh(ab0, cd0).AsSingle();
+        q[2] = Avx512F.UnpackLow(ab1, cd1).AsSingle();
+        q[3] = Avx512F.UnpackHigh(ab1, cd1).AsSingle();
+    }
+
+    /// <summary>Rounds three and four: the same lanes of the four quarters come together.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (Vector512<float>, Vector512<float>, Vector512<float>, Vector512<float>) Lanes(Vector512<float> q0, Vector512<float> q1, Vector512<float> q2, Vector512<float> q3)
+    {
+        Vector512<float> even0 = Avx512F.Shuffle4x128(q0, q1, 0x88), odd0 = Avx512F.Shuffle4x128(q0, q1, 0xDD);
+        Vector512<float> even1 = Avx512F.Shuffle4x128(q2, q3, 0x88), odd1 = Avx512F.Shuffle4x128(q2, q3, 0xDD);
+        return (Avx512F.Shuffle4x128(even0, even1, 0x88), Avx512F.Shuffle4x128(odd0, odd1, 0x88),
+            Avx512F.Shuffle4x128(even0, even1, 0xDD), Avx512F.Shuffle4x128(odd0, odd1, 0xDD));
+    }
+
+    /// <summary>Packs up to <see cref="RowBlock"/> rows for <see cref="Scores"/>, every number times the scale: packed[d][row].</summary>
+    public static void PackRow(float* source, int rows, int row, int size, float scale, float* packed)
+    {
+        for (int d = 0; d < size; d++) packed[d * rows + row] = source[d] * scale;
+    }
+
+    /// <summary>Asks for numbers [first, first + size) of rows to be brought near.</summary>
+    public static void Prefetch(nint* rows, int count, long firstByte, long bytes)
+    {
+        if (!Sse.IsSupported) return;
+        for (int k = 0; k < count; k++)
+            for (long b = 0; b < bytes; b += 64) Sse.Prefetch1((byte*)rows[k] + firstByte + b);
+    }
+
+    /// <summary>How many rows a kernel works on, as a type argument: each count is compiled on its own, with its sums in registers.</summary>
+    private interface IRows
+    {
+        static abstract int Count { get; }
+    }
+
+    private readonly struct Rows1 : IRows { public static int Count => 1; }
+    private readonly struct Rows2 : IRows { public static int Count => 2; }
+    private readonly struct Rows3 : IRows { public static int Count => 3; }
+    private readonly struct Rows4 : IRows { public static int Count => 4; }
+    private readonly struct Rows5 : IRows { public static int Count => 5; }
+    private readonly struct Rows6 : IRows { public static int Count => 6; }
+    private readonly struct Rows7 : IRows { public static int Count => 7; }
+    private readonly struct Rows8 : IRows { public static int Count => 8; }
+
+    /// <summary>scores[row][key] = q_row · key for 32 packed keys. q: packed[d][row]; rows of scores lie stride numbers apart.</summary>
+    public static void Scores(float* q, int rows, float* keys, int size, float* scores, int stride)
     {
         switch (rows)
         {
-            case 8: Scores8(q, keys, size, scores); break;
-            case 4: Scores4(q, keys, size, scores); break;
-            case 2: Scores2(q, keys, size, scores); break;
-            default: Scores1(q, keys, size, scores); break;
+            case 1: Scores<Rows1>(q, keys, size, scores, stride); break;
+            case 2: Scores<Rows2>(q, keys, size, scores, stride); break;
+            case 3: Scores<Rows3>(q, keys, size, scores, stride); break;
+            case 4: Scores<Rows4>(q, keys, size, scores, stride); break;
+            case 5: Scores<Rows5>(q, keys, size, scores, stride); break;
+            case 6: Scores<Rows6>(q, keys, size, scores, stride); break;
+            case 7: Scores<Rows7>(q, keys, size, scores, stride); break;
+            case 8: Scores<Rows8>(q, keys, size, scores, stride); break;
         }
     }
 
-    private static void Scores8(float* q, float* keys, int size, float* scores)
+    private static void Scores<TRows>(float* q, float* keys, int size, float* scores, int stride) where TRows : struct, IRows
     {
         Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default, a4 = default, a5 = default, a6 = default, a7 = default;
         Vector512<float> b0 = default, b1 = default, b2 = default, b3 = default, b4 = default, b5 = default, b6 = default, b7 = default;
-        for (int d = 0; d < size; d++, q += 8, keys += PanelKeys)
+        for (int d = 0; d < size; d++, q += TRows.Count, keys += PanelKeys)
         {
-            Vector512<float> k0 = Vector512.Load(keys), k1 = Vector512.Load(keys + 16), x = Vector512.Create(q[0]);
-            a0 = Fma(x, k0, a0); b0 = Fma(x, k1, b0); x = Vector512.Create(q[1]);
-            a1 = Fma(x, k0, a1); b1 = Fma(x, k1, b1); x = Vector512.Create(q[2]);
-            a2 = Fma(x, k0, a2); b2 = Fma(x, k1, b2); x = Vector512.Create(q[3]);
-            a3 = Fma(x, k0, a3); b3 = Fma(x, k1, b3); x = Vector512.Create(q[4]);
-            a4 = Fma(x, k0, a4); b4 = Fma(x, k1, b4); x = Vector512.Create(q[5]);
-            a5 = Fma(x, k0, a5); b5 = Fma(x, k1, b5); x = Vector512.Create(q[6]);
-            a6 = Fma(x, k0, a6); b6 = Fma(x, k1, b6); x = Vector512.Create(q[7]);
-            a7 = Fma(x, k0, a7); b7 = Fma(x, k1, b7);
+            Vector512<float> k0 = Vector512.Load(keys), k1 = Vector512.Load(keys + 16);
+            Add(q[0], k0, k1, ref a0, ref b0);
+            if (TRows.Count > 1) Add(q[1], k0, k1, ref a1, ref b1);
+            if (TRows.Count > 2) Add(q[2], k0, k1, ref a2, ref b2);
+            if (TRows.Count > 3) Add(q[3], k0, k1, ref a3, ref b3);
+            if (TRows.Count > 4) Add(q[4], k0, k1, ref a4, ref b4);
+            if (TRows.Count > 5) Add(q[5], k0, k1, ref a5, ref b5);
+            if (TRows.Count > 6) Add(q[6], k0, k1, ref a6, ref b6);
+            if (TRows.Count > 7) Add(q[7], k0, k1, ref a7, ref b7);
         }
         Store(scores, a0, b0);
-        Store(scores + ChunkKeys, a1, b1);
-        Store(scores + 2 * ChunkKeys, a2, b2);
-        Store(scores + 3 * ChunkKeys, a3, b3);
-        Store(scores + 4 * ChunkKeys, a4, b4);
-        Store(scores + 5 * ChunkKeys, a5, b5);
-        Store(scores + 6 * ChunkKeys, a6, b6);
-        Store(scores + 7 * ChunkKeys, a7, b7);
-    }
-
-    private static void Scores4(float* q, float* keys, int size, float* scores)
-    {
-        Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
-        for (int d = 0; d < size; d++, q += 4, keys += PanelKeys)
-        {
-            Vector512<float> k0 = Vector512.Load(keys), k1 = Vector512.Load(keys + 16), x = Vector512.Create(q[0]);
-            a0 = Fma(x, k0, a0); b0 = Fma(x, k1, b0); x = Vector512.Create(q[1]);
-            a1 = Fma(x, k0, a1); b1 = Fma(x, k1, b1); x = Vector512.Create(q[2]);
-            a2 = Fma(x, k0, a2); b2 = Fma(x, k1, b2); x = Vector512.Create(q[3]);
-            a3 = Fma(x, k0, a3); b3 = Fma(x, k1, b3);
-        }
-        Store(scores, a0, b0);
-        Store(scores + ChunkKeys, a1, b1);
-        Store(scores + 2 * ChunkKeys, a2, b2);
-        Store(scores + 3 * ChunkKeys, a3, b3);
-    }
-
-    private static void Scores2(float* q, float* keys, int size, float* scores)
-    {
-        Vector512<float> a0 = default, a1 = default, b0 = default, b1 = default;
-        for (int d = 0; d < size; d++, q += 2, keys += PanelKeys)
-        {
-            Vector512<float> k0 = Vector512.Load(keys), k1 = Vector512.Load(keys + 16), x = Vector512.Create(q[0]);
-            a0 = Fma(x, k0, a0); b0 = Fma(x, k1, b0); x = Vector512.Create(q[1]);
-            a1 = Fma(x, k0, a1); b1 = Fma(x, k1, b1);
-        }
-        Store(scores, a0, b0);
-        Store(scores + ChunkKeys, a1, b1);
-    }
-
-    private static void Scores1(float* q, float* keys, int size, float* scores)
-    {
-        Vector512<float> a = default, b = default;
-        for (int d = 0; d < size; d++, keys += PanelKeys)
-        {
-            Vector512<float> x = Vector512.Create(q[d]);
-            a = Fma(x, Vector512.Load(keys), a);
-            b = Fma(x, Vector512.Load(keys + 16), b);
-        }
-        Store(scores, a, b);
+        if (TRows.Count > 1) Store(scores + stride, a1, b1);
+        if (TRows.Count > 2) Store(scores + 2 * stride, a2, b2);
+        if (TRows.Count > 3) Store(scores + 3 * stride, a3, b3);
+        if (TRows.Count > 4) Store(scores + 4 * stride, a4, b4);
+        if (TRows.Count > 5) Store(scores + 5 * stride, a5, b5);
+        if (TRows.Count > 6) Store(scores + 6 * stride, a6, b6);
+        if (TRows.Count > 7) Store(scores + 7 * stride, a7, b7);
     }
 
     /// <summary>
@@ -206,7 +249,10 @@ internal static unsafe class AttentionKernels
         return (m, Vector512.Sum(sum));
     }
 
-    /// <summary>sums[row][d] = sums[row][d]·keep[row] + (Σ_key weights[row][key]·value_key[d])·take[row] for d &lt; size, which may be exceeded by up to 31.</summary>
+    /// <summary>
+    /// sums[row][d] = sums[row][d]·keep[row] + (Σ_key weights[row][key]·value_key[d])·take[row] for d &lt; size, which may be exceeded by up to 31. Rows of weights lie
+    /// <see cref="ChunkKeys"/> numbers apart, rows of sums stride numbers.
+    /// </summary>
     public static void WeightedSum<TFormat>(float* weights, int rows, int keys, nint* values, int width, int first, int size, float* sums, int stride, float* keep, float* take)
         where TFormat : struct, IRowFormat
     {
@@ -214,83 +260,52 @@ internal static unsafe class AttentionKernels
         {
             switch (rows)
             {
-                case 8: Sum8<TFormat>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
-                case 4: Sum4<TFormat>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
-                case 2: Sum2<TFormat>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
-                default: Sum1<TFormat>(weights, keys, values, width, first + d, sums + d, keep, take); break;
+                case 1: Sum<TFormat, Rows1>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
+                case 2: Sum<TFormat, Rows2>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
+                case 3: Sum<TFormat, Rows3>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
+                case 4: Sum<TFormat, Rows4>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
+                case 5: Sum<TFormat, Rows5>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
+                case 6: Sum<TFormat, Rows6>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
+                case 7: Sum<TFormat, Rows7>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
+                case 8: Sum<TFormat, Rows8>(weights, keys, values, width, first + d, sums + d, stride, keep, take); break;
             }
         }
     }
 
-    private static void Sum8<TFormat>(float* p, int keys, nint* values, int width, int at, float* sums, int stride, float* keep, float* take) where TFormat : struct, IRowFormat
+    private static void Sum<TFormat, TRows>(float* p, int keys, nint* values, int width, int at, float* sums, int stride, float* keep, float* take)
+        where TFormat : struct, IRowFormat where TRows : struct, IRows
     {
         Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default, a4 = default, a5 = default, a6 = default, a7 = default;
         Vector512<float> b0 = default, b1 = default, b2 = default, b3 = default, b4 = default, b5 = default, b6 = default, b7 = default;
         for (int k = 0; k < keys; k++, p++)
         {
             byte* row = (byte*)values[k];
-            Vector512<float> v0 = TFormat.Load(row, width, at), v1 = TFormat.Load(row, width, at + 16), x = Vector512.Create(p[0]);
-            a0 = Fma(x, v0, a0); b0 = Fma(x, v1, b0); x = Vector512.Create(p[ChunkKeys]);
-            a1 = Fma(x, v0, a1); b1 = Fma(x, v1, b1); x = Vector512.Create(p[2 * ChunkKeys]);
-            a2 = Fma(x, v0, a2); b2 = Fma(x, v1, b2); x = Vector512.Create(p[3 * ChunkKeys]);
-            a3 = Fma(x, v0, a3); b3 = Fma(x, v1, b3); x = Vector512.Create(p[4 * ChunkKeys]);
-            a4 = Fma(x, v0, a4); b4 = Fma(x, v1, b4); x = Vector512.Create(p[5 * ChunkKeys]);
-            a5 = Fma(x, v0, a5); b5 = Fma(x, v1, b5); x = Vector512.Create(p[6 * ChunkKeys]);
-            a6 = Fma(x, v0, a6); b6 = Fma(x, v1, b6); x = Vector512.Create(p[7 * ChunkKeys]);
-            a7 = Fma(x, v0, a7); b7 = Fma(x, v1, b7);
+            Vector512<float> v0 = TFormat.Load(row, width, at), v1 = TFormat.Load(row, width, at + 16);
+            Add(p[0], v0, v1, ref a0, ref b0);
+            if (TRows.Count > 1) Add(p[ChunkKeys], v0, v1, ref a1, ref b1);
+            if (TRows.Count > 2) Add(p[2 * ChunkKeys], v0, v1, ref a2, ref b2);
+            if (TRows.Count > 3) Add(p[3 * ChunkKeys], v0, v1, ref a3, ref b3);
+            if (TRows.Count > 4) Add(p[4 * ChunkKeys], v0, v1, ref a4, ref b4);
+            if (TRows.Count > 5) Add(p[5 * ChunkKeys], v0, v1, ref a5, ref b5);
+            if (TRows.Count > 6) Add(p[6 * ChunkKeys], v0, v1, ref a6, ref b6);
+            if (TRows.Count > 7) Add(p[7 * ChunkKeys], v0, v1, ref a7, ref b7);
         }
         Merge(sums, a0, b0, keep[0], take[0]);
-        Merge(sums + stride, a1, b1, keep[1], take[1]);
-        Merge(sums + 2 * stride, a2, b2, keep[2], take[2]);
-        Merge(sums + 3 * stride, a3, b3, keep[3], take[3]);
-        Merge(sums + 4 * stride, a4, b4, keep[4], take[4]);
-        Merge(sums + 5 * stride, a5, b5, keep[5], take[5]);
-        Merge(sums + 6 * stride, a6, b6, keep[6], take[6]);
-        Merge(sums + 7 * stride, a7, b7, keep[7], take[7]);
+        if (TRows.Count > 1) Merge(sums + stride, a1, b1, keep[1], take[1]);
+        if (TRows.Count > 2) Merge(sums + 2 * stride, a2, b2, keep[2], take[2]);
+        if (TRows.Count > 3) Merge(sums + 3 * stride, a3, b3, keep[3], take[3]);
+        if (TRows.Count > 4) Merge(sums + 4 * stride, a4, b4, keep[4], take[4]);
+        if (TRows.Count > 5) Merge(sums + 5 * stride, a5, b5, keep[5], take[5]);
+        if (TRows.Count > 6) Merge(sums + 6 * stride, a6, b6, keep[6], take[6]);
+        if (TRows.Count > 7) Merge(sums + 7 * stride, a7, b7, keep[7], take[7]);
     }
 
-    private static void Sum4<TFormat>(float* p, int keys, nint* values, int width, int at, float* sums, int stride, float* keep, float* take) where TFormat : struct, IRowFormat
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Add(float factor, Vector512<float> x, Vector512<float> y, ref Vector512<float> a, ref Vector512<float> b)
     {
-        Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
-        for (int k = 0; k < keys; k++, p++)
-        {
-            byte* row = (byte*)values[k];
-            Vector512<float> v0 = TFormat.Load(row, width, at), v1 = TFormat.Load(row, width, at + 16), x = Vector512.Create(p[0]);
-            a0 = Fma(x, v0, a0); b0 = Fma(x, v1, b0); x = Vector512.Create(p[ChunkKeys]);
-            a1 = Fma(x, v0, a1); b1 = Fma(x, v1, b1); x = Vector512.Create(p[2 * ChunkKeys]);
-            a2 = Fma(x, v0, a2); b2 = Fma(x, v1, b2); x = Vector512.Create(p[3 * ChunkKeys]);
-            a3 = Fma(x, v0, a3); b3 = Fma(x, v1, b3);
-        }
-        Merge(sums, a0, b0, keep[0], take[0]);
-        Merge(sums + stride, a1, b1, keep[1], take[1]);
-        Merge(sums + 2 * stride, a2, b2, keep[2], take[2]);
-        Merge(sums + 3 * stride, a3, b3, keep[3], take[3]);
-    }
-
-    private static void Sum2<TFormat>(float* p, int keys, nint* values, int width, int at, float* sums, int stride, float* keep, float* take) where TFormat : struct, IRowFormat
-    {
-        Vector512<float> a0 = default, a1 = default, b0 = default, b1 = default;
-        for (int k = 0; k < keys; k++, p++)
-        {
-            byte* row = (byte*)values[k];
-            Vector512<float> v0 = TFormat.Load(row, width, at), v1 = TFormat.Load(row, width, at + 16), x = Vector512.Create(p[0]);
-            a0 = Fma(x, v0, a0); b0 = Fma(x, v1, b0); x = Vector512.Create(p[ChunkKeys]);
-            a1 = Fma(x, v0, a1); b1 = Fma(x, v1, b1);
-        }
-        Merge(sums, a0, b0, keep[0], take[0]);
-        Merge(sums + stride, a1, b1, keep[1], take[1]);
-    }
-
-    private static void Sum1<TFormat>(float* p, int keys, nint* values, int width, int at, float* sums, float* keep, float* take) where TFormat : struct, IRowFormat
-    {
-        Vector512<float> a = default, b = default;
-        for (int k = 0; k < keys; k++)
-        {
-            Vector512<float> x = Vector512.Create(p[k]);
-            a = Fma(x, TFormat.Load((byte*)values[k], width, at), a);
-            b = Fma(x, TFormat.Load((byte*)values[k], width, at + 16), b);
-        }
-        Merge(sums, a, b, keep[0], take[0]);
+        Vector512<float> f = Vector512.Create(factor);
+        a = Fma(f, x, a);
+        b = Fma(f, y, b);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -13,11 +13,13 @@ internal sealed unsafe class CpuCache : CacheStorage
 
     private readonly nint[] areas;
     private readonly long[] rowBytes;
+    private readonly int[] widths;
 
     public CpuCache(IReadOnlyList<CacheStream> streams, CacheFormat format, int blockTokens, int blockCount) : base(streams, format, blockTokens, blockCount)
     {
         areas = new nint[streams.Count];
         rowBytes = [.. streams.Select(s => RowBytes(format, s.Width))];
+        widths = [.. streams.Select(s => s.Width)];
         try
         {
             for (int i = 0; i < areas.Length; i++) areas[i] = (nint)NativePages.Allocate((nuint)(rowBytes[i] * blockTokens * blockCount + SlackBytes), hugePages: false);
@@ -29,8 +31,11 @@ internal sealed unsafe class CpuCache : CacheStorage
         }
     }
 
-    /// <summary>Bytes of a row of the stream.</summary>
-    public long RowBytesOf(int stream) => rowBytes[stream];
+    /// <summary>Numbers of a row of the stream.</summary>
+    public int Width(int stream) => widths[stream];
+
+    /// <summary>Bytes of numbers [0, count) of a row, without Q8's scales.</summary>
+    public long Bytes(int count) => Format switch { CacheFormat.F32 => 4L * count, CacheFormat.Q8 => count, _ => 2L * count };
 
     /// <summary>Address of a row.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

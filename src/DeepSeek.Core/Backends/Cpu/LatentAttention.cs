@@ -2,62 +2,99 @@ using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
 
-/// <summary>Latent attention in the absorbed form (spec 2.5): queries are taken to the latent space, where keys and values are the cache rows themselves.</summary>
+/// <summary>
+/// Multi-head latent attention in two forms. Absorbed (spec 2.5): queries are taken to the latent space, where cache rows are keys and values themselves; few operations
+/// for few queries. Expanded: keys and values of every head are computed from the cache rows; a pair then costs a third, which pays for many queries.
+/// </summary>
 internal static unsafe class LatentAttention
 {
-    public static void Run(WorkerPool pool, ScratchArena scratch, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache)
+    /// <summary>Rows of a step and a head: an item of the products before and after absorbed attention.</summary>
+    private record struct Piece(int FirstRow, int Rows);
+
+    /// <param name="pool">Threads.</param>
+    /// <param name="scratch">Memory.</param>
+    /// <param name="output">[T, H·V]</param>
+    /// <param name="q">[T, H·(N+R)]</param>
+    /// <param name="a">Sizes and weights.</param>
+    /// <param name="step">The step.</param>
+    /// <param name="cache">The cache.</param>
+    /// <param name="absorbedOnly">Whether the expanded form, whose sums run in another order, is left alone.</param>
+    public static void Run(WorkerPool pool, ScratchArena scratch, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache, bool absorbedOnly)
     {
         long mark = scratch.Mark();
-        int width = a.LatentSize + a.RopeSize, queryRow = a.Heads * width, sumRow = a.Heads * a.LatentSize, rows = step.TokenCount;
-        float* queries = (float*)scratch.Rent((long)rows * queryRow * sizeof(float)), sums = (float*)scratch.Rent((long)rows * sumRow * sizeof(float));
-        int line = (Math.Max(a.LatentSize, a.NopeSize) + 31) & -16;
-        float* lines = (float*)scratch.Rent((long)line * pool.ThreadCount * sizeof(float));
-        pool.Run(new AbsorbWork(q, a, (nint)queries, queryRow, (nint)lines, line), a.Heads);
-        TiledAttention.Run(pool, scratch, new AttentionShape((nint)queries, queryRow, (nint)sums, sumRow, KeyHeads: 1, a.Heads, width, a.LatentSize, a.Scale,
-            a.Stream, a.Stream, a.FirstPosition), step, cache);
-        pool.Run(new ValueWork(output, a, (nint)sums, sumRow, (nint)lines, line), a.Heads);
+        int count = step.Sequences.Length, pieces = 0, mostRows = 0;
+        Span<bool> expanded = new(scratch.Rent(count), count);
+        Piece* list = (Piece*)scratch.Rent((long)sizeof(Piece) * (count + step.TokenCount / HeadProducts.MaxRows + 1));
+        for (int i = 0; i < count; i++)
+        {
+            SequenceSlice s = step.Sequences[i];
+            expanded[i] = !absorbedOnly && ExpandingPays(a, s);
+            if (expanded[i])
+            {
+                mostRows = Math.Max(mostRows, s.RowCount);
+                continue;
+            }
+            // Rows of neighbouring sequences share a piece, so that a batch reads the weights once.
+            for (int row = s.FirstRow, end = s.FirstRow + s.RowCount; row < end;)
+            {
+                bool joins = pieces > 0 && list[pieces - 1].FirstRow + list[pieces - 1].Rows == row && list[pieces - 1].Rows < HeadProducts.MaxRows;
+                if (!joins) list[pieces++] = new Piece(row, 0);
+                int rows = Math.Min(HeadProducts.MaxRows - list[pieces - 1].Rows, end - row);
+                list[pieces - 1].Rows += rows;
+                row += rows;
+            }
+        }
+        if (pieces > 0) Absorbed(pool, scratch, output, q, a, step, cache, expanded, list, pieces);
+        if (mostRows > 0) LatentExpansion.Run(pool, scratch, output, q, a, step, cache, expanded, mostRows);
         scratch.Release(mark);
     }
 
-    /// <summary>q̂ = [KeyUpᵀ·q_nope | q_pe] of one head, for all rows.</summary>
-    private readonly struct AbsorbWork(Tensor q, LatentAttentionSettings a, nint queries, int queryRow, nint lines, int line) : IParallelWork
+    /// <summary>Compares multiplications of both forms.</summary>
+    private static bool ExpandingPays(LatentAttentionSettings a, SequenceSlice s)
     {
-        public void Execute(int head, int worker)
+        double context = s.FirstPosition + s.RowCount, pairs = s.RowCount * (context - (s.RowCount - 1) / 2.0), ups = (double)a.LatentSize * (a.NopeSize + a.ValueSize);
+        return s.RowCount >= 32 && context * ups + pairs * (a.NopeSize + a.RopeSize + a.ValueSize) < s.RowCount * ups + pairs * (2 * a.LatentSize + a.RopeSize);
+    }
+
+    private static void Absorbed(WorkerPool pool, ScratchArena scratch, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache,
+        ReadOnlySpan<bool> expanded, Piece* pieces, int count)
+    {
+        int width = a.LatentSize + a.RopeSize, queryRow = a.Heads * width, sumRow = a.Heads * a.LatentSize, rows = step.TokenCount;
+        float* queries = (float*)scratch.Rent((long)rows * queryRow * sizeof(float)), sums = (float*)scratch.Rent((long)rows * sumRow * sizeof(float));
+        long buffer = Math.Max(HeadProducts.MemoryLength(a.NopeSize, a.LatentSize), HeadProducts.MemoryLength(a.ValueSize, a.LatentSize)) + 15 & -16;
+        nint buffers = (nint)scratch.Rent(buffer * pool.ThreadCount * sizeof(float));
+        pool.Run(new AbsorbWork(q, a, (nint)queries, queryRow, (nint)pieces, buffers, buffer), count * a.Heads);
+        TiledAttention.Run(pool, scratch, new AttentionShape((nint)queries, queryRow, (nint)sums, sumRow, KeyHeads: 1, a.Heads, width, a.LatentSize, a.Scale,
+            a.Stream, a.Stream, a.FirstPosition), step, cache, expanded);
+        pool.Run(new ValueWork(output, a, (nint)sums, sumRow, (nint)pieces, buffers, buffer), count * a.Heads);
+    }
+
+    /// <summary>q̂ = [KeyUpᵀ·q_nope | q_pe] of one head.</summary>
+    private readonly struct AbsorbWork(Tensor q, LatentAttentionSettings a, nint queries, int queryRow, nint pieces, nint buffers, long buffer) : IParallelWork
+    {
+        public void Execute(int item, int worker)
         {
-            float* w = (float*)lines + (long)worker * line;
+            (int at, int head) = Math.DivRem(item, a.Heads);
+            Piece piece = ((Piece*)pieces)[at];
             CpuWeight keyUp = (CpuWeight)a.KeyUp[head];
-            for (int t = 0; t < q.Rows; t++)
-            {
-                float* from = Elementwise.Row(q, t) + head * (a.NopeSize + a.RopeSize), to = (float*)queries + (long)t * queryRow + head * (a.LatentSize + a.RopeSize);
-                if (!a.KeyUpTransposed) new Span<float>(to, a.LatentSize).Clear();
-                for (int d = 0; d < a.RopeSize; d++) to[a.LatentSize + d] = from[a.NopeSize + d];
-            }
-            for (int r = 0; r < keyUp.Rows; r++)
-            {
-                keyUp.ReadRow(r, w);
-                for (int t = 0; t < q.Rows; t++)
-                {
-                    float* from = Elementwise.Row(q, t) + head * (a.NopeSize + a.RopeSize), to = (float*)queries + (long)t * queryRow + head * (a.LatentSize + a.RopeSize);
-                    if (a.KeyUpTransposed) to[r] = VectorMath.Dot(w, from, a.NopeSize);
-                    else VectorMath.AddScaled(to, w, from[r], a.LatentSize);
-                }
-            }
+            float* memory = (float*)buffers + buffer * worker, from = Elementwise.Row(q, piece.FirstRow) + head * (a.NopeSize + a.RopeSize);
+            float* to = (float*)queries + (long)piece.FirstRow * queryRow + head * (a.LatentSize + a.RopeSize);
+            if (a.KeyUpTransposed) HeadProducts.Multiply(keyUp, from, q.Stride, piece.Rows, to, queryRow, memory);
+            else HeadProducts.MultiplyTransposed(keyUp, from, q.Stride, piece.Rows, to, queryRow, memory);
+            for (int t = 0; t < piece.Rows; t++)
+                Buffer.MemoryCopy(from + (long)t * q.Stride + a.NopeSize, to + (long)t * queryRow + a.LatentSize, 4L * a.RopeSize, 4L * a.RopeSize);
         }
     }
 
-    /// <summary>ValueUp·z of one head, for all rows.</summary>
-    private readonly struct ValueWork(Tensor output, LatentAttentionSettings a, nint sums, int sumRow, nint lines, int line) : IParallelWork
+    /// <summary>ValueUp·z of one head.</summary>
+    private readonly struct ValueWork(Tensor output, LatentAttentionSettings a, nint sums, int sumRow, nint pieces, nint buffers, long buffer) : IParallelWork
     {
-        public void Execute(int head, int worker)
+        public void Execute(int item, int worker)
         {
-            float* w = (float*)lines + (long)worker * line;
-            CpuWeight valueUp = (CpuWeight)a.ValueUp[head];
-            for (int r = 0; r < a.ValueSize; r++)
-            {
-                valueUp.ReadRow(r, w);
-                for (int t = 0; t < output.Rows; t++)
-                    Elementwise.Row(output, t)[head * a.ValueSize + r] = VectorMath.Dot(w, (float*)sums + (long)t * sumRow + head * a.LatentSize, a.LatentSize);
-            }
+            (int at, int head) = Math.DivRem(item, a.Heads);
+            Piece piece = ((Piece*)pieces)[at];
+            HeadProducts.Multiply((CpuWeight)a.ValueUp[head], (float*)sums + (long)piece.FirstRow * sumRow + head * a.LatentSize, sumRow, piece.Rows,
+                Elementwise.Row(output, piece.FirstRow) + head * a.ValueSize, output.Stride, (float*)buffers + buffer * worker);
         }
     }
 }

@@ -14,6 +14,12 @@ internal unsafe interface IRowFormat
     /// <param name="width">Numbers of the row.</param>
     /// <param name="at">The first number.</param>
     static abstract Vector512<float> Load(byte* row, int width, int at);
+
+    /// <summary>Whether a number is 16 bits and nothing else, so that <see cref="Expand"/> can be used.</summary>
+    static abstract bool IsSixteenBit { get; }
+
+    /// <summary>16 numbers from their 16 bits.</summary>
+    static abstract Vector512<float> Expand(Vector512<uint> bits);
 }
 
 /// <summary>float32.</summary>
@@ -21,25 +27,38 @@ internal readonly unsafe struct F32Rows : IRowFormat
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(byte* row, int width, int at) => Vector512.Load((float*)row + at);
+
+    public static bool IsSixteenBit => false;
+
+    public static Vector512<float> Expand(Vector512<uint> bits) => throw new NotSupportedException();
 }
 
 /// <summary>bfloat16: the upper half of a float32.</summary>
 internal readonly unsafe struct BF16Rows : IRowFormat
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(byte* row, int width, int at) => (F16Rows.Widen(Vector256.Load((ushort*)row + at)) << 16).AsSingle();
+    public static Vector512<float> Load(byte* row, int width, int at) => Expand(F16Rows.Widen(Vector256.Load((ushort*)row + at)));
+
+    public static bool IsSixteenBit => true;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Expand(Vector512<uint> bits) => (bits << 16).AsSingle();
 }
 
 /// <summary>IEEE half precision.</summary>
 internal readonly unsafe struct F16Rows : IRowFormat
 {
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load(byte* row, int width, int at) => Expand(Widen(Vector256.Load((ushort*)row + at)));
+
+    public static bool IsSixteenBit => true;
+
     /// <summary>
     /// Exponent and mantissa are shifted into place and multiplied by 2^112, which makes subnormals right as well; infinities and NaN have their exponent filled up.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(byte* row, int width, int at)
+    public static Vector512<float> Expand(Vector512<uint> h)
     {
-        Vector512<uint> h = Widen(Vector256.Load((ushort*)row + at));
         Vector512<uint> magnitude = h & Vector512.Create(0x7FFFu);
         Vector512<uint> scaled = ((magnitude << 13).AsSingle() * Vector512.Create(0x7780_0000u).AsSingle()).AsUInt32(); // 2^112
         Vector512<uint> special = Vector512.GreaterThan(magnitude, Vector512.Create(0x7BFFu)) & Vector512.Create(0x7F80_0000u);
@@ -70,4 +89,8 @@ internal readonly unsafe struct Q8Rows : IRowFormat
         }
         return numbers * scale;
     }
+
+    public static bool IsSixteenBit => false;
+
+    public static Vector512<float> Expand(Vector512<uint> bits) => throw new NotSupportedException();
 }

@@ -33,7 +33,8 @@ internal static unsafe class TiledAttention
     /// <summary>A piece of work: rows of a sequence, for some heads, over some chunks. A single chunk of several leaves its result to be merged.</summary>
     private record struct Tile(int Sequence, int FirstRow, int Rows, int FirstHead, int Heads, int FirstChunk, int Chunks, long Partial);
 
-    public static void Run(WorkerPool pool, ScratchArena scratch, in AttentionShape shape, StepLayout step, CpuCache cache)
+    /// <summary>Attention of the step's sequences, but for those that are left out.</summary>
+    public static void Run(WorkerPool pool, ScratchArena scratch, in AttentionShape shape, StepLayout step, CpuCache cache, ReadOnlySpan<bool> leftOut = default)
     {
         long mark = scratch.Mark();
         int sums = (shape.ValueSize + 31) & -32;
@@ -41,8 +42,10 @@ internal static unsafe class TiledAttention
 
         // Sequences with one tile of rows and several chunks are cut into chunks; how many heads go together decides how many pieces there are.
         int chunks = 0, tiles = 0;
-        foreach (SequenceSlice s in step.Sequences)
+        for (int i = 0; i < step.Sequences.Length; i++)
         {
+            SequenceSlice s = step.Sequences[i];
+            if (IsLeftOut(leftOut, i)) continue;
             if (IsCut(s, shape, tileRows)) chunks += ChunkCount(s);
             else tiles += (s.RowCount * shape.Group + tileRows - 1) / tileRows;
         }
@@ -57,7 +60,7 @@ internal static unsafe class TiledAttention
         {
             SequenceSlice s = step.Sequences[i];
             int rows = s.RowCount * shape.Group;
-            if (IsCut(s, shape, tileRows)) continue;
+            if (IsLeftOut(leftOut, i) || IsCut(s, shape, tileRows)) continue;
             // The last rows see most keys: they go first, so that small pieces are left for the end.
             for (int first = (rows - 1) / tileRows * tileRows; first >= 0; first -= tileRows)
                 for (int h = 0; h < shape.KeyHeads; h++) work[count++] = new Tile(i, first, Math.Min(tileRows, rows - first), h, 1, 0, ChunkCount(s), -1);
@@ -66,7 +69,7 @@ internal static unsafe class TiledAttention
         {
             SequenceSlice s = step.Sequences[i];
             int rows = s.RowCount * shape.Group;
-            if (!IsCut(s, shape, tileRows)) continue;
+            if (IsLeftOut(leftOut, i) || !IsCut(s, shape, tileRows)) continue;
             for (int h = 0; h < shape.KeyHeads; h++) merges[mergeCount++] = new Tile(i, 0, rows, h, 1, 0, ChunkCount(s), partials);
             for (int c = 0; c < ChunkCount(s); c++)
                 for (int h = 0; h < shape.KeyHeads; h += headsTogether)
@@ -81,6 +84,8 @@ internal static unsafe class TiledAttention
         if (mergeCount > 0) pool.Run(new MergeWork(shape, step, (nint)merges, (nint)results, sums), mergeCount);
         scratch.Release(mark);
     }
+
+    private static bool IsLeftOut(ReadOnlySpan<bool> leftOut, int sequence) => !leftOut.IsEmpty && leftOut[sequence];
 
     private static bool IsCut(SequenceSlice s, in AttentionShape shape, int tileRows) => s.RowCount * shape.Group <= tileRows && ChunkCount(s) > 1;
 
@@ -139,15 +144,19 @@ internal static unsafe class TiledAttention
             int start = chunk * Chunk, from = Math.Max(0, shape.FirstPosition - start);
             int keys = Limit(tile, sequence, tile.Rows - 1, start), padded = (keys + Panel - 1) & -Panel;
             Locate(sequence, start, keys, padded, from, memory.Keys, memory.Values);
-            int keyWidth = cache.Streams[shape.KeyStream].Width, valueWidth = cache.Streams[shape.ValueStream].Width;
+            int keyWidth = cache.Width(shape.KeyStream), valueWidth = cache.Width(shape.ValueStream);
             for (int k = 0; k < padded; k += Panel)
             {
-                AttentionKernels.PackKeys<TFormat>(memory.Keys + k, keyWidth, head * shape.KeySize, shape.KeySize, memory.Packed);
+                // The values of these keys and the next keys are on their way while these are worked on.
+                if (shape.ValueStream != shape.KeyStream)
+                    AttentionKernels.Prefetch(memory.Values + k, Panel, cache.Bytes(head * shape.ValueSize), cache.Bytes(shape.ValueSize));
+                if (k + Panel < padded) AttentionKernels.Prefetch(memory.Keys + k + Panel, Panel, cache.Bytes(head * shape.KeySize), cache.Bytes(shape.KeySize));
+                AttentionKernels.Pack<TFormat>(memory.Keys + k, keyWidth, head * shape.KeySize, shape.KeySize, memory.Packed, Panel);
                 for (int r = 0, n; r < tile.Rows; r += n)
                 {
                     n = AttentionKernels.BlockRows(tile.Rows - r);
                     if (Limit(tile, sequence, r + n - 1, start) > k)
-                        AttentionKernels.Scores(memory.Queries + r * shape.KeySize, n, memory.Packed, shape.KeySize, memory.Scores + r * Chunk + k);
+                        AttentionKernels.Scores(memory.Queries + r * shape.KeySize, n, memory.Packed, shape.KeySize, memory.Scores + r * Chunk + k, Chunk);
                 }
             }
             for (int r = 0, n; r < tile.Rows; r += n)
@@ -194,7 +203,7 @@ internal static unsafe class TiledAttention
                 {
                     (int token, int member) = Math.DivRem(tile.FirstRow + r + i, shape.Group);
                     float* q = (float*)shape.Queries + (long)(sequence.FirstRow + token) * shape.QueryRow + (head * shape.Group + member) * shape.KeySize;
-                    for (int d = 0; d < shape.KeySize; d++) packed[r * shape.KeySize + d * n + i] = q[d] * shape.Scale;
+                    AttentionKernels.PackRow(q, n, i, shape.KeySize, shape.Scale, packed + r * shape.KeySize);
                 }
             }
         }
@@ -226,7 +235,7 @@ internal static unsafe class TiledAttention
     }
 
     /// <summary>Takes a chunk's softmax (its largest score, its sum of exponentials) into a row's; says by what the row's sums and the chunk's are to be multiplied.</summary>
-    private static void MergeSoftmax(ref float largest, ref float total, float chunkLargest, float chunkTotal, out float keep, out float take)
+    public static void MergeSoftmax(ref float largest, ref float total, float chunkLargest, float chunkTotal, out float keep, out float take)
     {
         float m = MathF.Max(largest, chunkLargest);
         (keep, take) = float.IsNegativeInfinity(m) ? (0, 1) : (MathF.Exp(largest - m), MathF.Exp(chunkLargest - m));

@@ -46,14 +46,6 @@ internal static unsafe class VectorMath
         for (; i < count; i++) y[i] += x[i];
     }
 
-    /// <summary>y += x·factor.</summary>
-    public static void AddScaled(float* y, float* x, float factor, int count)
-    {
-        int i = 0;
-        for (; i + 16 <= count; i += 16) Vector512.FusedMultiplyAdd(Vector512.Load(x + i), Vector512.Create(factor), Vector512.Load(y + i)).Store(y + i);
-        for (; i < count; i++) y[i] = MathF.FusedMultiplyAdd(x[i], factor, y[i]);
-    }
-
     /// <summary>gate = silu(gate) ⊙ up.</summary>
     public static void SiluMultiply(float* gate, float* up, int count)
     {
@@ -98,17 +90,6 @@ internal static unsafe class VectorMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> PowerOfTwo(Vector512<int> n) => (n + Vector512.Create(127) << 23).AsSingle();
 
-    /// <summary>Σ x·y.</summary>
-    public static float Dot(float* x, float* y, int count)
-    {
-        Vector512<float> lanes = Vector512<float>.Zero;
-        float sum = 0;
-        int i = 0;
-        for (; i + 16 <= count; i += 16) lanes = Vector512.FusedMultiplyAdd(Vector512.Load(x + i), Vector512.Load(y + i), lanes);
-        for (; i < count; i++) sum += x[i] * y[i];
-        return Vector512.Sum(lanes) + sum;
-    }
-
     /// <summary>[cos | sin] of position·frequencies, times the magnitude.</summary>
     public static void RotaryFactors(float* factors, RotarySettings rotary, int position)
     {
@@ -136,6 +117,13 @@ internal static unsafe class VectorMath
             }
             for (; i < pairs; i++) (x[i], x[pairs + i]) = (x[i] * cos[i] - x[pairs + i] * sin[i], x[i] * sin[i] + x[pairs + i] * cos[i]);
             return;
+        }
+        Vector128<float> signs = Vector128.Create(-1f, 1, -1, 1);
+        for (; i + 2 <= pairs; i += 2)
+        {
+            Vector128<float> v = Vector128.Load(x + 2 * i), swapped = Vector128.Shuffle(v, Vector128.Create(1, 0, 3, 2));
+            Vector128<float> c = Vector128.Create(cos[i], cos[i], cos[i + 1], cos[i + 1]), s = Vector128.Create(sin[i], sin[i], sin[i + 1], sin[i + 1]);
+            (v * c + swapped * (s * signs)).Store(x + 2 * i);
         }
         for (; i < pairs; i++) (x[2 * i], x[2 * i + 1]) = (x[2 * i] * cos[i] - x[2 * i + 1] * sin[i], x[2 * i] * sin[i] + x[2 * i + 1] * cos[i]);
     }
