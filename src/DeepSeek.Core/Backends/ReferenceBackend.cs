@@ -147,22 +147,25 @@ internal sealed unsafe class ReferenceBackend : Backend
     public override void RoutedExperts(Tensor y, Tensor x, ExpertWeights experts)
     {
         RouterSettings settings = experts.Settings;
-        var chosen = new int[settings.TopK];
-        var weights = new float[settings.TopK];
-        var scratchNumbers = new float[Routing.ScratchLength(settings)];
+        int top = settings.TopK;
+        var chosen = new int[x.Rows * top];
+        var weights = new float[x.Rows * top];
+        var numbers = new float[Routing.ScratchLength(settings)];
         float[] bias = experts.CorrectionBias is null ? [] : ReadVector(experts.CorrectionBias);
         long mark = Mark();
-        Tensor logits = Rent(x.Rows, settings.ExpertCount), result = Rent(1, y.Columns);
+        Tensor logits = Rent(x.Rows, settings.ExpertCount);
         MatMul(logits, x, experts.Router);
-        for (int t = 0; t < x.Rows; t++)
+        for (int t = 0; t < x.Rows; t++) Routing.Choose(settings, Row(logits, t), bias, chosen.AsSpan(t * top, top), weights.AsSpan(t * top, top), numbers);
+        for (int e = 0; e < settings.ExpertCount; e++) // expert by expert, so that each is read once
         {
-            Routing.Choose(settings, Row(logits, t), bias, chosen, weights, scratchNumbers);
-            for (int k = 0; k < settings.TopK; k++)
-            {
-                Row(result, 0).Clear();
-                Mlp(result, x.TakeRows(t, 1), experts.Experts[chosen[k]]);
-                for (int i = 0; i < y.Columns; i++) Row(y, t)[i] += weights[k] * Row(result, 0)[i];
-            }
+            int[] uses = [.. Enumerable.Range(0, chosen.Length).Where(i => chosen[i] == e)], rows = [.. uses.Select(i => i / top)];
+            if (uses.Length == 0) continue;
+            Tensor input = Rent(uses.Length, x.Columns), result = Rent(uses.Length, y.Columns);
+            Gather(input, x, rows);
+            for (int i = 0; i < uses.Length; i++) Row(result, i).Clear();
+            Mlp(result, input, experts.Experts[e]);
+            for (int i = 0; i < uses.Length; i++)
+                for (int c = 0; c < y.Columns; c++) Row(y, rows[i])[c] += weights[uses[i]] * Row(result, i)[c];
         }
         Release(mark);
     }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 
 namespace DeepSeek.Tensors;
 
@@ -36,6 +37,12 @@ internal static unsafe class Dequantise
         DTypeInfo info = type.Info();
         if (blocks.Length % info.BlockBytes != 0 || blocks.Length / info.BlockBytes * info.BlockElements != y.Length)
             throw new ArgumentException($"{blocks.Length} bytes of {info.Name} are not {y.Length} elements: a block is {info.BlockBytes} bytes for {info.BlockElements}.", nameof(blocks));
+        switch (type) // the plain formats of most checkpoints, without a call an element
+        {
+            case DType.F32: MemoryMarshal.Cast<byte, float>(blocks).CopyTo(y); return;
+            case DType.BF16: for (int i = 0; i < y.Length; i++) y[i] = SmallFloats.FromBF16(BinaryPrimitives.ReadUInt16LittleEndian(blocks[(2 * i)..])); return;
+            case DType.F8E4M3: for (int i = 0; i < y.Length; i++) y[i] = SmallFloats.FromE4M3(blocks[i]); return;
+        }
         delegate*<ReadOnlySpan<byte>, Span<float>, void> block = Block(type);
         for (int i = 0, o = 0; i < blocks.Length; i += info.BlockBytes, o += info.BlockElements)
             block(blocks.Slice(i, info.BlockBytes), y.Slice(o, info.BlockElements));
@@ -43,9 +50,9 @@ internal static unsafe class Dequantise
 
     private static delegate*<ReadOnlySpan<byte>, Span<float>, void> Block(DType type) => type switch
     {
-        DType.F32 => &F32, DType.F16 => &F16, DType.BF16 => &BF16, DType.F64 => &F64,
+        DType.F16 => &F16, DType.F64 => &F64,
         DType.I8 => &I8, DType.I16 => &I16, DType.I32 => &I32, DType.I64 => &I64, DType.U8 => &U8, DType.Bool => &U8,
-        DType.F8E4M3 => &E4M3, DType.F8E5M2 => &E5M2, DType.F8E8M0 => &E8M0,
+        DType.F8E5M2 => &E5M2, DType.F8E8M0 => &E8M0,
         DType.Q4_0 => &LegacyBlocks.Q4_0, DType.Q4_1 => &LegacyBlocks.Q4_1, DType.Q5_0 => &LegacyBlocks.Q5_0, DType.Q5_1 => &LegacyBlocks.Q5_1,
         DType.Q8_0 => &LegacyBlocks.Q8_0, DType.Q8_1 => &LegacyBlocks.Q8_1,
         DType.Q2_K => &KBlocks.Q2_K, DType.Q3_K => &KBlocks.Q3_K, DType.Q4_K => &KBlocks.Q4_K, DType.Q5_K => &KBlocks.Q5_K, DType.Q6_K => &KBlocks.Q6_K, DType.Q8_K => &KBlocks.Q8_K,
@@ -56,11 +63,7 @@ internal static unsafe class Dequantise
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "not a format"),
     };
 
-    private static void F32(ReadOnlySpan<byte> b, Span<float> y) => y[0] = BinaryPrimitives.ReadSingleLittleEndian(b);
-
     private static void F16(ReadOnlySpan<byte> b, Span<float> y) => y[0] = Half(b);
-
-    private static void BF16(ReadOnlySpan<byte> b, Span<float> y) => y[0] = SmallFloats.FromBF16(BinaryPrimitives.ReadUInt16LittleEndian(b));
 
     private static void F64(ReadOnlySpan<byte> b, Span<float> y) => y[0] = (float)BinaryPrimitives.ReadDoubleLittleEndian(b);
 
@@ -73,8 +76,6 @@ internal static unsafe class Dequantise
     private static void I64(ReadOnlySpan<byte> b, Span<float> y) => y[0] = BinaryPrimitives.ReadInt64LittleEndian(b);
 
     private static void U8(ReadOnlySpan<byte> b, Span<float> y) => y[0] = b[0];
-
-    private static void E4M3(ReadOnlySpan<byte> b, Span<float> y) => y[0] = SmallFloats.FromE4M3(b[0]);
 
     private static void E5M2(ReadOnlySpan<byte> b, Span<float> y) => y[0] = SmallFloats.FromE5M2(b[0]);
 
