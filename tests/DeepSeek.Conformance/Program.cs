@@ -17,6 +17,7 @@ internal static class Program
     {
         ["template"] = TemplateVerb.Open,
         ["jinja"] = JinjaVerb.Open,
+        ["parse"] = ParseVerb.Open,
         ["blocks"] = a => new BlocksVerb(a),
         ["quantise"] = a => new QuantiseVerb(a),
         ["sample"] = _ => new SampleVerb(),

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using DeepSeek.Text.Jinja;
+using DeepSeek.Text.ToolCalls;
 
 namespace DeepSeek.Text;
 
@@ -18,6 +19,9 @@ internal sealed class ChatTemplate
     private readonly Dictionary<string, Jinja.Program> programs;
     private readonly IReadOnlyDictionary<string, string> specialTokens;
 
+    /// <summary>Ours, for conversations with tools, where the model's own template cannot write them.</summary>
+    private readonly Jinja.Program? toolProgram;
+
     /// <summary>A template by its text.</summary>
     /// <param name="template">Jinja.</param>
     /// <param name="specialTokens">What templates may name: bos_token, eos_token, … and their text.</param>
@@ -33,13 +37,18 @@ internal sealed class ChatTemplate
         Source = text;
         programs = templates.ToDictionary(t => t.Key, t => Parser.Parse(t.Value));
         this.specialTokens = specialTokens;
+        Dialect = ToolCallDialect.Detect(templates.GetValueOrDefault("tool_use") ?? text);
+        if (Dialect?.ToolTemplate is { } own && !WritesTools(Dialect)) toolProgram = Parser.Parse(own);
     }
 
     /// <summary>The text of the default template.</summary>
     public string Source { get; }
 
-    /// <summary>There is a template of its own for conversations with tools.</summary>
-    public bool HasToolTemplate => programs.ContainsKey("tool_use");
+    /// <summary>How the model writes tool calls; null where its template knows no tools.</summary>
+    public ToolCallDialect? Dialect { get; }
+
+    /// <summary>Conversations with tools are written by this library's template, because the model's own leaves definitions out or writes calls wrongly.</summary>
+    public bool ReplacesToolPart => toolProgram is not null;
 
     /// <summary>Writes a conversation.</summary>
     /// <param name="messages">The turns so far.</param>
@@ -50,13 +59,56 @@ internal sealed class ChatTemplate
     /// <exception cref="ChatTemplateException">The template refuses the conversation, or does not end.</exception>
     public RenderedPrompt Render(IReadOnlyList<Message> messages, IReadOnlyList<ToolDefinition>? tools, IReadOnlyDictionary<string, JsonElement>? variables, bool addGenerationPrompt, TimeProvider clock)
     {
+        bool hasTools = tools is { Count: > 0 } || messages.Any(m => m.Role == Role.Tool || m.ToolCalls.Count > 0);
+        Dict all = Variables(messages, tools, variables, addGenerationPrompt);
+        if (toolProgram is null || !hasTools) return Render(all, clock);
+        all["generation_prompt"] = GenerationPrompt(variables, clock);
+        all["answer_prompt"] = GenerationPrompt(new Dictionary<string, JsonElement> { ["thinking"] = False, ["enable_thinking"] = False }, clock);
+        return Render(all, clock, toolProgram);
+    }
+
+    private static readonly JsonElement False = JsonElement.Parse("false");
+
+    private static Dict Variables(IReadOnlyList<Message> messages, IReadOnlyList<ToolDefinition>? tools, IReadOnlyDictionary<string, JsonElement>? variables, bool addGenerationPrompt)
+    {
         var all = new Dict();
         all["messages"] = messages.Select(object? (m) => Turn(m)).ToList();
         all["tools"] = tools?.Select(object? (t) => Tool(t)).ToList();
         all["documents"] = null;
         all["add_generation_prompt"] = addGenerationPrompt;
         foreach (var (name, value) in variables ?? new Dictionary<string, JsonElement>()) all[name] = Json.Value(value);
-        return Render(all, clock);
+        return all;
+    }
+
+    /// <summary>What the model's own template puts behind a user's turn for the answer to begin.</summary>
+    private Str GenerationPrompt(IReadOnlyDictionary<string, JsonElement>? variables, TimeProvider clock)
+    {
+        Message[] turn = [Message.User("?")];
+        string without = Render(Variables(turn, null, variables, false), clock).Text, with = Render(Variables(turn, null, variables, true), clock).Text;
+        return Str.Trusted(with.StartsWith(without, StringComparison.Ordinal) ? with[without.Length..] : "<｜Assistant｜>");
+    }
+
+    /// <summary>The model's own template shows tools to it, and writes calls, one or several, as the model does.</summary>
+    private bool WritesTools(ToolCallDialect dialect)
+    {
+        JsonElement arguments = JsonElement.Parse("""{"city": "Oslo"}""");
+        ToolCall[] calls = [new("1", "probe", arguments), new("2", "probe2", arguments), new("3", "probe", arguments)];
+        Message[] messages =
+        [
+            Message.User("?"), new(Role.Assistant, "") { ToolCalls = calls }, Message.Tool("result1", "1"), Message.Tool("result2", "2"), Message.Tool("result3", "3"),
+            new(Role.Assistant, "") { ToolCalls = calls[..1] }, Message.Tool("result4", "1"), new(Role.Assistant, "answer"), Message.User("?"),
+        ];
+        try
+        {
+            string text = Render(Variables(messages, [new("probe", "described", arguments)], null, true), TimeProvider.System).Text;
+            int several = text.IndexOf(dialect.Write([.. calls.Select(c => (c.Name, c.Arguments))]), StringComparison.Ordinal);
+            return several >= 0 && text.IndexOf(dialect.Write([(calls[0].Name, arguments)]), several + 1, StringComparison.Ordinal) > several
+                && text.Contains("described", StringComparison.Ordinal) && text.Contains("result4", StringComparison.Ordinal);
+        }
+        catch (ChatTemplateException)
+        {
+            return false;
+        }
     }
 
     /// <summary>Writes a conversation that is given as apply_chat_template takes it.</summary>
@@ -83,11 +135,11 @@ internal sealed class ChatTemplate
         return Render(all, clock);
     }
 
-    private RenderedPrompt Render(Dict variables, TimeProvider clock)
+    private RenderedPrompt Render(Dict variables, TimeProvider clock, Jinja.Program? program = null)
     {
         foreach (var (name, token) in specialTokens)
             if (!variables.Contains(Str.Trusted(name))) variables[name] = Str.Trusted(token);
-        Jinja.Program program = variables.At("tools") is not null && programs.TryGetValue("tool_use", out Jinja.Program? forTools) ? forTools : programs["default"];
+        program ??= variables.At("tools") is not null && programs.TryGetValue("tool_use", out Jinja.Program? forTools) ? forTools : programs["default"];
         Str text = new Evaluator(program, clock).Render(variables);
         return new(text.Value, text.Untrusted);
     }

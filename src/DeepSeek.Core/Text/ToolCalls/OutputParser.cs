@@ -1,0 +1,48 @@
+using System.Text;
+
+namespace DeepSeek.Text.ToolCalls;
+
+/// <summary>
+/// Splits a model's output into reasoning, content and tool calls while it streams. However the text is cut, the events add up to the same.
+/// Nothing is lost but the markup of well-formed parts and the blank lines around it; what is malformed comes out as content, verbatim.
+/// </summary>
+/// <param name="dialect">How the model writes calls; null where tools are off: then nothing is a call.</param>
+/// <param name="startsInReasoning">The prompt ended inside an open &lt;think&gt;.</param>
+internal sealed class OutputParser(ToolCallDialect? dialect, bool startsInReasoning)
+{
+    private readonly ReasoningSplitter splitter = new(startsInReasoning);
+    private readonly ToolCallParser? calls = dialect?.CreateParser();
+    private readonly StringBuilder reasoning = new();
+    private readonly StringBuilder answer = new();
+
+    /// <summary>The text so far ends inside the reasoning.</summary>
+    public bool IsReasoning => splitter.IsReasoning;
+
+    /// <summary>There was a reasoning part, be it empty.</summary>
+    public bool HasReasoning => splitter.HasReasoning;
+
+    /// <summary>Takes the next piece of text and gives what it decides.</summary>
+    public IReadOnlyList<OutputEvent> Feed(string text)
+    {
+        splitter.Feed(text, reasoning, answer);
+        return Collect(isFinal: false);
+    }
+
+    /// <summary>The output is over.</summary>
+    public IReadOnlyList<OutputEvent> Finish()
+    {
+        splitter.Finish(reasoning, answer);
+        return Collect(isFinal: true);
+    }
+
+    private List<OutputEvent> Collect(bool isFinal)
+    {
+        List<OutputEvent> events = [];
+        if (reasoning.Length > 0) events.Add(new(OutputKind.Reasoning, reasoning.ToString()));
+        if (calls is not null) calls.Feed(answer.ToString(), events, isFinal);
+        else if (answer.Length > 0) events.Add(new(OutputKind.Content, answer.ToString()));
+        reasoning.Clear();
+        answer.Clear();
+        return events;
+    }
+}
