@@ -77,7 +77,7 @@ internal sealed class Grammar
             TermKind.Empty => false,
             TermKind.Epsilon => true,
             TermKind.Bytes => !(t.Set & alphabet).IsEmpty,
-            TermKind.Literal => alphabet == ByteSet.All || !t.Text.AsSpan(t.Low).ToArray().Any(b => !alphabet[b]),
+            TermKind.Literal => alphabet == ByteSet.All || t.Text![0] == TokenTrie.Marker || t.Text.Skip(t.Low).All(b => alphabet[b]),
             TermKind.Automaton => alphabet == ByteSet.All || t.Automaton!.Restrict(alphabet) is not null,
             TermKind.Concat => full.Contains(t.First!) && full.Contains(t.Second!),
             TermKind.Alternatives => t.Items.Any(full.Contains),

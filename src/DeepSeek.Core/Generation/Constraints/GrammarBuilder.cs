@@ -52,17 +52,22 @@ internal sealed class GrammarBuilder
         }
     }
 
-    /// <summary>Any text.</summary>
-    public Term FreeText() => factory.Lexeme(factory.Star(factory.Bytes(ByteSet.All)));
+    /// <summary>Exactly this token: one that stands for something else than its text, such as the marker of a tool call.</summary>
+    public Term Token(int id) => factory.Literal(TokenTrie.Name(id));
+
+    /// <summary>Any text, without tokens that stand for something else than their text.</summary>
+    public Term FreeText() => factory.Lexeme(factory.Star(TextByte));
 
     /// <summary>Any text up to and with the first occurrence of one of some texts.</summary>
     public Term FreeTextUntil(params ReadOnlySpan<string> ends)
     {
         var texts = new List<Term>();
         foreach (string end in ends) texts.Add(factory.Literal(end));
-        Term all = factory.Concat(factory.Star(factory.Bytes(ByteSet.All)), factory.Alternatives([.. texts]));
+        Term all = factory.Concat(factory.Star(TextByte), factory.Alternatives([.. texts]));
         return factory.FromAutomaton(Automaton.FromTerm(factory, all)?.StopAtFirstMatch());
     }
+
+    private Term TextByte => factory.Range(0, TokenTrie.Marker - 1);
 
     /// <summary>The finished grammar; it may be empty (<see cref="Grammar.IsEmpty"/>).</summary>
     public Grammar Build(Term start) => Grammar.Finish(factory, start);
