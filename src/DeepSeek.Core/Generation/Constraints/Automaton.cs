@@ -7,7 +7,7 @@ namespace DeepSeek.Generation.Constraints;
 internal sealed class Automaton
 {
     /// <summary>States that one automaton may have before the schema is refused.</summary>
-    public const int StateLimit = 40_000;
+    public const int StateLimit = 60_000;
 
     private Automaton(byte[] classes, int classCount, int[] next, bool[] accepting) =>
         (Classes, ClassCount, Next, Accepting) = (classes, classCount, next, accepting);
@@ -119,6 +119,25 @@ internal sealed class Automaton
         {
             int x = a.Next[s.X * a.ClassCount + a.Classes[value]], y = s.Y < 0 ? -1 : b.Next[s.Y * b.ClassCount + b.Classes[value]];
             return (x >= 0, (x, y));
+        }
+    }
+
+    /// <summary>The texts of this language that have between low and high characters.</summary>
+    /// <param name="character">One character: accepting states are final, and no character begins like another whole one.</param>
+    /// <param name="low">The least number.</param>
+    /// <param name="high">The greatest number, or <see cref="Term.Unbounded"/>.</param>
+    public Automaton? OfLength(Automaton character, int low, int high)
+    {
+        byte[] classes = ByteClasses.Refine([Classes, character.Classes], out int count);
+        return Build((State: 0, Within: 0, Length: 0), classes, count, Step, s => Accepting[s.State] && s.Within == 0 && s.Length >= low);
+
+        (bool, (int, int, int)) Step((int State, int Within, int Length) s, byte value)
+        {
+            int state = Next[s.State * ClassCount + Classes[value]], within = character.Next[s.Within * character.ClassCount + character.Classes[value]];
+            if (state < 0 || within < 0) return (false, s);
+            if (!character.Accepting[within]) return (s.Length < high, (state, within, s.Length));
+            // Without an upper limit counting ends at the lower one.
+            return (s.Length < high, (state, 0, high == Term.Unbounded ? Math.Min(s.Length + 1, low) : s.Length + 1));
         }
     }
 

@@ -41,10 +41,18 @@ internal sealed class JsonSchemaGrammar
     /// <exception cref="InvalidOptionException">The schema is malformed.</exception>
     public static Term Compile(TermFactory factory, JsonText json, JsonElement schema)
     {
-        var compiler = new JsonSchemaGrammar(factory, json, schema);
-        Term start = compiler.Value([compiler.Document.Root]);
-        while (compiler.pending.TryDequeue(out (Term Rule, IReadOnlyList<Requirement> Value) next)) factory.DefineRule(next.Rule, compiler.Body(next.Value));
-        return start;
+        try
+        {
+            var compiler = new JsonSchemaGrammar(factory, json, schema);
+            Term start = compiler.Value([compiler.Document.Root]);
+            while (compiler.pending.TryDequeue(out (Term Rule, IReadOnlyList<Requirement> Value) next)) factory.DefineRule(next.Rule, compiler.Body(next.Value));
+            return start;
+        }
+        catch (InvalidOperationException e)
+        {
+            // JsonElement's answer to a name that is no Unicode text.
+            throw new InvalidOptionException("The schema is malformed: a name in it holds half a surrogate pair, which no UTF-8 text can spell.", e);
+        }
     }
 
     /// <summary>A value that satisfies all of some requirements.</summary>

@@ -36,6 +36,8 @@ internal sealed class NumberLanguage
 
         // Values with one bound may have two digits more than the bound, and never fewer than the unbounded ones.
         int digits = Math.Max(JsonText.IntegerDigits, Math.Max(c.Low?.WholeDigits.Length ?? 0, c.High?.WholeDigits.Length ?? 0) + 2);
+        // Counting digits and remainders together would take too many states.
+        if (c.Multiples.Count > 0) digits = Term.Unbounded;
         Automaton? result = Automaton.FromTerm(factory, Numerals(digits, whole: c.Whole == true));
         if (c.Low is { } low) result = Automaton.Intersect(result, Automaton.FromTerm(factory, AtLeast(low, c.LowExclusive)));
         if (c.High is { } high) result = Automaton.Intersect(result, Automaton.FromTerm(factory, AtMost(high, c.HighExclusive)));
@@ -65,7 +67,7 @@ internal sealed class NumberLanguage
     /// <summary>Numerals without exponent; zero has no sign, so that every bound decides about it once.</summary>
     private Term Numerals(int digits, bool whole)
     {
-        Term positiveWhole = factory.Concat(factory.Range('1', '9'), factory.Repeat(digit, 0, digits - 1));
+        Term positiveWhole = factory.Concat(factory.Range('1', '9'), factory.Repeat(digit, 0, digits == Term.Unbounded ? digits : digits - 1));
         if (whole) return factory.Alternatives(zero, factory.Concat(factory.Optional(minus), positiveWhole));
         Term behind = factory.Optional(factory.Concat(point, factory.Repeat(digit, 1, JsonText.FractionDigits)));
         Term some = factory.Sequence(point, factory.Repeat(zero, 0, JsonText.FractionDigits - 1), factory.Range('1', '9'), factory.Repeat(digit, 0, JsonText.FractionDigits - 1));

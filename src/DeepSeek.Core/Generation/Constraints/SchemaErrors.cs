@@ -8,7 +8,7 @@ internal static class SchemaErrors
 
     public static UnsupportedModelException Refused(string keyword, string pointer, string reason)
     {
-        var e = new UnsupportedModelException($"The schema keyword '{keyword}' at '{Place(pointer)}' cannot be enforced: {reason}. Leave it out, or check the answer yourself.");
+        var e = new UnsupportedModelException($"The schema keyword '{keyword}' at '{Place(pointer)}' cannot be enforced: {reason.TrimEnd('.')}. Leave it out, or check the answer yourself.");
         e.Data[KeywordKey] = keyword;
         return e;
     }

@@ -127,7 +127,7 @@ internal sealed partial class SchemaNormalizer
                 others[j].Add(parts[i].Not());
             }
         }
-        foreach (List<Requirement> one in others) result = Or(result, [.. Alternatives(one)], "oneOf", r.Pointer);
+        foreach (List<Requirement> one in others) result = Or(result, [.. Alternatives(one, "oneOf")], "oneOf", r.Pointer);
         return result;
     }
 

@@ -24,10 +24,10 @@ internal sealed partial class SchemaNormalizer(SchemaDocument document, StringLa
     private int work;
 
     /// <summary>The ways to satisfy all of some requirements; none where they contradict each other for every kind.</summary>
-    public IReadOnlyList<Conjunct> Alternatives(IEnumerable<Requirement> all)
+    public IReadOnlyList<Conjunct> Alternatives(IEnumerable<Requirement> all, string keyword = "allOf")
     {
         List<Conjunct> result = Anything;
-        foreach (Requirement r in all) result = And(result, Alternatives(r), "allOf", r.Pointer);
+        foreach (Requirement r in all) result = And(result, Alternatives(r), keyword, r.Pointer);
         return result;
     }
 

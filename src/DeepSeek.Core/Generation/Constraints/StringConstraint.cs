@@ -87,7 +87,7 @@ internal sealed class StringLanguage(TermFactory factory, JsonText json)
             if (c.Excluded.Count > 0)
                 result = Automaton.Except(result, Automaton.FromTerm(factory, factory.Alternatives([.. c.Excluded.Select(v => factory.Literal(JsonText.Spell(v)[1..^1]))])));
             if (c.Low > 0 || c.High < Term.Unbounded)
-                result = Automaton.Intersect(result, Automaton.FromTerm(factory, factory.Repeat(json.Encoder.Any, c.Low, c.High)));
+                result = result?.OfLength(Automaton.FromTerm(factory, json.Encoder.Any)!, c.Low, c.High);
             return result;
         }
         catch (AutomatonTooLargeException e)

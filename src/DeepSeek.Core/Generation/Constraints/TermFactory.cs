@@ -66,23 +66,42 @@ internal sealed class TermFactory
         return result;
     }
 
+    /// <summary>
+    /// One after the other. Alternatives at the head become alternatives of sequences, so that a state is a set of stacks; those further down stay as they
+    /// are, or an object with many optional members would be copied along every path through it.
+    /// </summary>
     public Term Concat(Term a, Term b)
+    {
+        if (a.Kind != TermKind.Alternatives) return Join(a, b);
+        if (b.Kind is TermKind.Empty or TermKind.Epsilon) return b.IsEmpty ? b : a;
+        var items = new Term[a.Items.Length];
+        for (int i = 0; i < items.Length; i++) items[i] = Join(a.Items[i], b);
+        return Alternatives(items);
+    }
+
+    /// <summary>One after the other, nested to the right.</summary>
+    private Term Join(Term a, Term b)
     {
         if (a.IsEmpty || b.IsEmpty) return Empty;
         if (a.Kind == TermKind.Epsilon) return b;
         if (b.Kind == TermKind.Epsilon) return a;
-        if (a.Kind == TermKind.Alternatives)
-        {
-            var items = new Term[a.Items.Length];
-            for (int i = 0; i < items.Length; i++) items[i] = Concat(a.Items[i], b);
-            return Alternatives(items);
-        }
         if (a.Kind != TermKind.Concat) return Intern(new() { Kind = TermKind.Concat, Nullable = a.Nullable && b.Nullable, First = a, Second = b });
         var spine = new List<Term>();
         for (; a.Kind == TermKind.Concat; a = a.Second!) spine.Add(a.First!);
-        Term result = Concat(a, b);
-        for (int i = spine.Count - 1; i >= 0; i--) result = Concat(spine[i], result);
+        Term result = Join(a, b);
+        for (int i = spine.Count - 1; i >= 0; i--) result = Join(spine[i], result);
         return result;
+    }
+
+    /// <summary>The stacks of a state: what may come, each with a top that is no alternatives.</summary>
+    public void Stacks(Term state, List<Term> stacks)
+    {
+        if (state.Kind == TermKind.Alternatives)
+        {
+            foreach (Term item in state.Items) Stacks(item, stacks);
+        }
+        else if (state is { Kind: TermKind.Concat, First.Kind: TermKind.Alternatives }) Stacks(Concat(state.First, state.Second!), stacks);
+        else if (state.Kind != TermKind.Epsilon) stacks.Add(state);
     }
 
     public Term Alternatives(params ReadOnlySpan<Term> parts)

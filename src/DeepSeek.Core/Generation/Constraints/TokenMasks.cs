@@ -53,7 +53,9 @@ internal sealed class TokenMasks
     {
         var mask = new TokenMask(Trie.Rows);
         var others = new List<Term>();
-        foreach (Term stack in state.Kind == TermKind.Alternatives ? state.Items : [state])
+        var stacks = new List<Term>();
+        factory.Stacks(state, stacks);
+        foreach (Term stack in stacks)
         {
             Term top = stack.Kind == TermKind.Concat ? stack.First! : stack;
             if (top.Kind is not (TermKind.Lexeme or TermKind.Automaton))
