@@ -46,7 +46,7 @@ internal sealed class NumberLanguage
             Automaton? multiples = MultiplesOf(unit);
             result = negative ? Automaton.Except(result, multiples) : Automaton.Intersect(result, multiples);
         }
-        if (c.Whole == false) result = Automaton.Except(result, Automaton.FromTerm(factory, factory.Concat(Numerals(digits, whole: true), Zeros())));
+        if (c.Whole == false) result = Automaton.Except(result, Automaton.FromTerm(factory, factory.Concat(Numerals(digits, whole: true), factory.Optional(Zeros()))));
         if (c.Excluded.Count > 0) result = Automaton.Except(result, Automaton.FromTerm(factory, factory.Alternatives([.. c.Excluded.Select(Spellings)])));
         return factory.FromAutomaton(result);
     }

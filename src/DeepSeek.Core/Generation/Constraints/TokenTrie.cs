@@ -30,7 +30,7 @@ internal sealed class TokenTrie
         {
             if (ends.Contains(id)) continue;
             byte[] bytes = Spell(id, name).ToArray();
-            if (bytes.Length == 0 || bytes[0] != Marker && bytes.AsSpan().Contains(Marker)) continue;
+            if (bytes.Length == 0) continue;
             if (bytes.Length == 1) single |= ByteSet.Of(bytes[0]);
             LongestToken = Math.Max(LongestToken, bytes.Length);
             tokens.Add((bytes, id));
@@ -72,12 +72,12 @@ internal sealed class TokenTrie
 
     public bool IsEnd(int token) => ends.Contains(token);
 
-    /// <summary>What a grammar sees of a token.</summary>
+    /// <summary>What a grammar sees of a token; nothing where it would look like the name of another.</summary>
     /// <param name="token">The token.</param>
     /// <param name="name">Room for four bytes, used where the token is named by its id.</param>
     public ReadOnlySpan<byte> Spell(int token, Span<byte> name)
     {
-        if (!isNamed(token)) return spelling(token);
+        if (!isNamed(token)) return spelling(token) is var text && text.Contains(Marker) ? [] : text;
         (name[0], name[1], name[2], name[3]) = (Marker, (byte)(token >> 16), (byte)(token >> 8), (byte)token);
         return name;
     }
