@@ -1,4 +1,8 @@
+using System.Runtime.CompilerServices;
+using System.Security.Cryptography;
 using System.Text;
+using DeepSeek.Generation;
+using DeepSeek.Text;
 
 namespace DeepSeek;
 
@@ -10,10 +14,22 @@ namespace DeepSeek;
 /// </summary>
 public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
 {
-    private LanguageModel(LanguageModelOptions options, ModelInfo info) => (Options, Info) = (options, info);
+    private readonly LoadedModel loaded;
+    private int disposed;
+
+    private LanguageModel(LoadedModel loaded, LanguageModelOptions options) => (this.loaded, Options) = (loaded, options);
 
     /// <summary>What was loaded and how it runs.</summary>
-    public ModelInfo Info { get; }
+    public ModelInfo Info => loaded.Info;
+
+    /// <summary>The model's tokenizer.</summary>
+    public Tokenizer Tokenizer => loaded.Tokenizer;
+
+    /// <summary>What the engine has done so far.</summary>
+    public EngineStatistics Statistics => loaded.Engine.Statistics;
+
+    /// <summary>What the conformance driver reaches through.</summary>
+    internal LoadedModel Loaded => loaded;
 
     /// <summary>The options that it was loaded with.</summary>
     public LanguageModelOptions Options { get; }
@@ -29,7 +45,12 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     /// <exception cref="ModelMemoryException">Weights and cache do not fit the memory that the process may use.</exception>
     /// <exception cref="FileNotFoundException">There is nothing at the path.</exception>
     public static Task<LanguageModel> LoadAsync(string path, LanguageModelOptions? options = null, IProgress<LoadProgress>? progress = null, CancellationToken cancellationToken = default)
-        => throw new UnsupportedModelException($"'{path}' cannot be loaded: this build has no engine.");
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        options ??= new LanguageModelOptions();
+        OptionChecks.Check(options);
+        return Task.Run(() => new LanguageModel(LoadedModel.Load(path, options, progress, cancellationToken), options), cancellationToken);
+    }
 
     /// <summary>Says what loading would need and give, from the file's header and a measurement of a fraction of a second.</summary>
     /// <param name="path">A file or folder.</param>
@@ -61,12 +82,21 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     /// <exception cref="InvalidOptionException">An option is impossible, or the prompt has no tokens.</exception>
     /// <exception cref="EngineBusyException">Too many requests wait already.</exception>
     public IAsyncEnumerable<GenerationUpdate> CompleteAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
-        => throw new UnsupportedModelException("This build has no engine.");
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        var ids = new List<int>();
+        if (Tokenizer.AddBeginningOfSequence && Tokenizer.BeginningOfSequenceId is { } bos) ids.Add(bos);
+        Tokenizer.Encode(prompt, ids, parseSpecialTokens: true);
+        return CompleteAsync(ids, options, cancellationToken);
+    }
 
     /// <summary>Streams the continuation of token ids; nothing is added to them.</summary>
     /// <inheritdoc cref="CompleteAsync(string, GenerationOptions?, CancellationToken)"/>
     public IAsyncEnumerable<GenerationUpdate> CompleteAsync(IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
-        => throw new UnsupportedModelException("This build has no engine.");
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        return StreamAsync([.. prompt], options ?? new GenerationOptions(), cancellationToken);
+    }
 
     /// <summary>Answers one message: the answer's text, without the reasoning.</summary>
     /// <param name="message">What the user says.</param>
@@ -127,12 +157,75 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
         => throw new UnsupportedModelException("This build has no engine.");
 
     /// <inheritdoc/>
-    public void Dispose() { }
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref disposed, 1) == 0) loaded.Dispose();
+    }
 
     /// <inheritdoc/>
-    public ValueTask DisposeAsync()
+    public ValueTask DisposeAsync() => new(Task.Run(Dispose));
+
+    /// <summary>A request for text, not yet submitted.</summary>
+    internal GenerationRequest NewRequest(ReadOnlySpan<int> prompt, GenerationOptions options, bool keepLastLogits = false)
     {
-        Dispose();
-        return ValueTask.CompletedTask;
+        foreach (int id in prompt)
+            if ((uint)id >= (uint)loaded.Model.VocabularySize) throw new InvalidOptionException($"The prompt has the token id {id}; the vocabulary has {loaded.Model.VocabularySize} entries, from 0.");
+        SamplingSettings sampling = loaded.Defaults.Resolve(options, BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)));
+        int[] ends = [.. options.IgnoreEndOfTurn ? [] : loaded.EndTokens, .. options.StopTokens ?? []];
+        var settings = new GenerationSettings(sampling, options.MaxTokens ?? loaded.Settings.ContextLength, ends, loaded.Settings.Entries, options.TopLogProbabilities, Options.Speculation)
+        {
+            Priority = options.Priority,
+            Tenant = options.Tenant,
+            KeepsLastLogits = keepLastLogits,
+        };
+        return new GenerationRequest(prompt, settings, null, loaded.Settings, loaded.Engine.BlockTokens, loaded.Engine.DraftsByModule);
+    }
+
+    private async IAsyncEnumerable<GenerationUpdate> StreamAsync(int[] prompt, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        GenerationRequest request = NewRequest(prompt, options);
+        var stream = new TokenStream(Tokenizer, skipSpecialTokens: true);
+        StopDetector? stop = options.StopSequences is { Count: > 0 } strings ? new StopDetector(strings) : null;
+        loaded.Engine.Submit(request);
+        await using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(static (state, _) =>
+        {
+            (Engine engine, GenerationRequest r) = ((Engine, GenerationRequest))state!;
+            engine.Cancel(r);
+        }, (loaded.Engine, request));
+        int seen = 0;
+        bool complete = false;
+        try
+        {
+            while (true)
+            {
+                await request.Feed.WaitAsync(seen).ConfigureAwait(false);
+                (int published, bool ended) = request.Feed.Read();
+                for (; seen < published; seen++)
+                {
+                    int id = request.Answer(published)[seen];
+                    string text = new(stream.Add(id));
+                    if (stop is not null) text = stop.Add(text);
+                    yield return new GenerationUpdate(UpdateKind.Answer, text) { Tokens = [request.LogProbabilities?[seen, id] ?? new GeneratedToken(id, null, [])] };
+                    if (stop?.Stopped == true) break;
+                }
+                if (stop?.Stopped == true)
+                {
+                    seen++;
+                    break;
+                }
+                if (!ended || seen < published) continue;
+                if (request.Error is OperationCanceledException) throw new OperationCanceledException("The request was cancelled.", cancellationToken);
+                if (request.Error is not null) throw request.Error;
+                complete = true;
+                break;
+            }
+            if (complete && new string(stream.Flush()) is { } rest && (stop is null ? rest : stop.Add(rest) + stop.Flush()) is { Length: > 0 } last) yield return new GenerationUpdate(UpdateKind.Answer, last);
+            yield return new GenerationUpdate(UpdateKind.End, "") { FinishReason = stop?.Stopped == true ? DeepSeek.FinishReason.Stop : request.FinishReason, Usage = request.Usage(seen) };
+        }
+        finally
+        {
+            if (!complete) loaded.Engine.Cancel(request);
+        }
     }
 }

@@ -48,6 +48,25 @@ internal static class Vectors
         return total;
     }
 
+    /// <summary>ln Σ e^x.</summary>
+    public static double LogSumOfExponentials(ReadOnlySpan<float> x)
+    {
+        float max = Max(x);
+        double total = 0;
+        int i = 0, width = Vector<float>.Count;
+        Vector<float> m = new(max), sum = Vector<float>.Zero;
+        for (int block = 0; i <= x.Length - width; i += width)
+        {
+            sum += Vector.Exp(new Vector<float>(x[i..]) - m);
+            if ((++block & 63) != 0) continue;
+            total += Vector.Sum(sum);
+            sum = Vector<float>.Zero;
+        }
+        total += Vector.Sum(sum);
+        for (; i < x.Length; i++) total += MathF.Exp(x[i] - max);
+        return max + Math.Log(total);
+    }
+
     /// <summary>Clears what is below the floor; the sum of the rest.</summary>
     public static double SumAtLeast(Span<float> w, float floor)
     {

@@ -1,0 +1,99 @@
+using System.Globalization;
+using DeepSeek.Backends;
+using DeepSeek.Formats;
+using DeepSeek.Models;
+
+namespace DeepSeek.Generation;
+
+/// <summary>A model with everything that it runs on, and who owns what: disposing ends the engine first, the file last.</summary>
+internal sealed class LoadedModel : IDisposable
+{
+    private readonly Checkpoint checkpoint;
+    private readonly Backend backend;
+    private readonly CacheStorage storage;
+
+    private LoadedModel(Checkpoint checkpoint, Backend backend, Model model, CacheStorage storage, CachePlan plan, LanguageModelOptions options, IProgress<LoadProgress>? progress)
+    {
+        (this.checkpoint, this.backend, this.storage, Model) = (checkpoint, backend, storage, model);
+        progress?.Report(new LoadProgress("reading the tokenizer", 0.6));
+        Tokenizer = Tokenizer.Load(checkpoint.Path);
+        Defaults = SamplingDefaults.From(checkpoint.GenerationConfig);
+        EndTokens = [.. Tokenizer.EndOfTurnIds.Union(checkpoint.GenerationConfig.Ints("eos_token_id"))];
+        ModelFacts facts = ModelFacts.Of(checkpoint);
+        Settings = new EngineSettings(Math.Min(Tokenizer.VocabularySize, model.VocabularySize), options.MaxSequences, options.MaxQueuedRequests, Math.Max(options.MaxStepTokens, options.MaxSequences),
+            plan.ContextLength, options.PrefixCaching, facts.ActiveParameterCount, options.Speculation, options.TimeProvider ?? TimeProvider.System);
+        Info = new ModelInfo
+        {
+            Name = facts.Name, Architecture = facts.Architecture, Format = facts.Format, ParameterCount = facts.ParameterCount, WeightBytes = checkpoint.WeightBytes,
+            LayerCount = model.LayerCount, HiddenSize = model.HiddenSize, VocabularySize = model.VocabularySize, ContextLength = plan.ContextLength, MaxContextLength = model.MaxPositions,
+            CacheBytesPerToken = plan.BytesPerToken, CacheBytes = plan.Bytes, Device = backend.Name, Kernels = backend.Description, Threads = BackendFactory.ThreadsOf(options),
+            HasChatTemplate = checkpoint.ChatTemplate is not null, HasDraftModule = model.DraftModules > 0,
+            Warnings = plan.IsShortened
+                ? [.. checkpoint.Warnings, string.Create(CultureInfo.InvariantCulture, $"Memory is short: the context is {plan.ContextLength} tokens instead of {Math.Min(model.MaxPositions, LanguageModelOptions.DefaultContextLength)}.")]
+                : checkpoint.Warnings,
+        };
+        Engine = new Engine(model, backend, storage, Settings);
+    }
+
+    public Model Model { get; }
+
+    public Tokenizer Tokenizer { get; }
+
+    public SamplingDefaults Defaults { get; }
+
+    /// <summary>Tokens that end the model's turn.</summary>
+    public int[] EndTokens { get; }
+
+    public EngineSettings Settings { get; }
+
+    public Engine Engine { get; }
+
+    public ModelInfo Info { get; }
+
+    public string Path => checkpoint.Path;
+
+    /// <summary>Opens, binds, and starts the engine.</summary>
+    public static LoadedModel Load(string path, LanguageModelOptions options, IProgress<LoadProgress>? progress, CancellationToken cancellationToken)
+    {
+        progress?.Report(new LoadProgress("opening", 0));
+        var owned = new Stack<IDisposable>();
+        try
+        {
+            Checkpoint checkpoint = Checkpoint.Open(path, options.PrivateCopy);
+            owned.Push(checkpoint);
+            cancellationToken.ThrowIfCancellationRequested();
+            Architectures.Find(checkpoint.Config);
+            long available = MachineMemory.AvailableBytes();
+            if (checkpoint.WeightBytes > available && !options.AllowPaging)
+                throw new ModelMemoryException(string.Create(CultureInfo.InvariantCulture,
+                    $"The weights take {checkpoint.WeightBytes / 1e6:0} MB, this process can have {available / 1e6:0} MB. Use a smaller quantisation of the model, or set AllowPaging to read them from the file as needed, slowly."),
+                    checkpoint.WeightBytes, available);
+            Backend backend = BackendFactory.Create(options);
+            owned.Push(backend);
+            progress?.Report(new LoadProgress("binding weights", 0.1));
+            Model model = Architectures.Bind(new ModelSource(checkpoint, backend));
+            cancellationToken.ThrowIfCancellationRequested();
+            CacheFormat format = BackendFactory.FormatOf(options.CacheType, backend);
+            long left = options.AllowPaging ? available : available - Math.Min(checkpoint.WeightBytes, available) - backend.PreparedBytes;
+            CachePlan plan = CachePlan.For(options, model.Streams, format, model.MaxPositions, left);
+            CacheStorage storage = backend.CreateCache(model.Streams, format, CachePlan.BlockTokens, plan.BlockCount);
+            owned.Push(storage);
+            var loaded = new LoadedModel(checkpoint, backend, model, storage, plan, options, progress);
+            progress?.Report(new LoadProgress("ready", 1));
+            return loaded;
+        }
+        catch
+        {
+            foreach (IDisposable d in owned) d.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        Engine.Dispose();
+        storage.Dispose();
+        backend.Dispose();
+        checkpoint.Dispose();
+    }
+}

@@ -1,0 +1,36 @@
+namespace DeepSeek.Generation;
+
+/// <summary>
+/// How many tokens of prompts a step may hold, so that it plans no more than a quarter of a second of work: by the speed of the steps so far. Before the first one, by a guess from the
+/// model's size that errs on the small side.
+/// </summary>
+/// <param name="clock">Measures steps.</param>
+/// <param name="parameters">Parameters that a token uses.</param>
+internal sealed class Pace(TimeProvider clock, long parameters)
+{
+    private const double LongestStepSeconds = 0.25;
+
+    /// <summary>What is planned of it: attention grows along a prompt, and machines hesitate.</summary>
+    private const double Share = 0.85;
+
+    /// <summary>Steps of fewer tokens say how fast memory is, not arithmetic.</summary>
+    private const int Telling = 16;
+
+    private double tokensPerSecond = 1e11 / (2 * Math.Max(parameters, 1_000_000));
+
+    /// <summary>Most tokens of the next step; at least one.</summary>
+    public int Tokens => (int)Math.Clamp(tokensPerSecond * LongestStepSeconds * Share, 1, 1 << 20);
+
+    /// <summary>The present moment, for <see cref="Observe"/>.</summary>
+    public long Now => clock.GetTimestamp();
+
+    /// <summary>Learns from a step.</summary>
+    public void Observe(long tokens, long started)
+    {
+        double seconds = clock.GetElapsedTime(started).TotalSeconds;
+        if (tokens < Math.Min(Telling, Tokens) || seconds <= 0) return;
+        double seen = tokens / seconds;
+        // Slower at once, faster by degrees: one lucky step must not make the next one too long.
+        tokensPerSecond = seen < tokensPerSecond ? (seen + tokensPerSecond) / 2 : Math.Min(seen, tokensPerSecond * 2);
+    }
+}
