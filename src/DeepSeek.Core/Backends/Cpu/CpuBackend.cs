@@ -20,7 +20,7 @@ internal sealed unsafe class CpuBackend : Backend
         pool = new WorkerPool(options.Threads ?? ProcessorTopology.UsableCores());
         capabilities = Capabilities.Detect(options.DisabledInstructionSets);
         kernels = new Kernels(capabilities);
-        matMul = new MatMul(pool, scratch, capabilities);
+        matMul = new MatMul(pool, scratch, capabilities, kernels, Reproducible);
     }
 
     public override string Name => "cpu";

@@ -23,6 +23,9 @@ internal sealed unsafe class CpuWeight : DeviceWeight, IDisposable
     /// <summary>The whole-number form of a block format; null where products are computed in floating point.</summary>
     public BlockFormat? Blocks { get; }
 
+    /// <summary>Whether products are float32 throughout: routers, whose scores decide between experts, and weights that bfloat16 would round.</summary>
+    public bool IsPlainSum => Role == WeightRole.Router || Source.Type == DType.F32;
+
     /// <summary>The assembled product for few tokens; null where there is none.</summary>
     public DotKernel? Kernel { get; }
 

@@ -1,3 +1,4 @@
+using DeepSeek.Backends.Cpu.Assembly;
 using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
@@ -6,23 +7,34 @@ namespace DeepSeek.Backends.Cpu;
 /// Matrix products of the CPU backend. Rows of all weights that share an input are cut into items, which the threads take one by one; block formats multiply quantised
 /// activations, the others float32. One thread calls it.
 /// </summary>
-internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capabilities capabilities)
+internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capabilities capabilities, Kernels kernels, bool reproducible)
 {
     /// <summary>Weight rows that are worked on together; an item is a whole number of panels.</summary>
     private const int PanelRows = 32;
 
-    /// <summary>For at most so many tokens an item is one panel: there is nothing to keep in a cache.</summary>
-    private const int FewTokens = 8;
-
     /// <summary>Items a thread, so that one that is held up does not hold up the others.</summary>
     private const int ItemsPerThread = 6;
 
+    /// <summary>From so many tokens on, panels are packed for the register-tiled products. Below, packing costs more than it saves (measured on Zen 4), and an
+    /// item is one panel: there is nothing to keep in a cache.</summary>
+    internal const int ManyTokens = 10;
+
     private readonly List<Part> parts = [];
     private nint workerScratch;
-    private int workerBytes, itemRows, panelRows;
+    private long workerBytes;
+    private int itemRows, panelRows;
 
-    /// <summary>One product of a group. Its items begin at FirstItem.</summary>
-    private readonly record struct Part(CpuWeight Weight, Tensor Input, QuantisedRows Quantised, Tensor Output, nint Bias, bool Accumulate, int FirstItem);
+    /// <summary>One product of a group. Its items begin at FirstItem; with many tokens they are packed in tiles for a panel kernel.</summary>
+    private readonly record struct Part(CpuWeight Weight, Tensor Input, QuantisedRows Quantised, Tensor Output, nint Bias, bool Accumulate)
+    {
+        public int FirstItem { get; init; }
+
+        public PanelKernel? Kernel { get; init; }
+
+        public nint Tiles { get; init; }
+
+        public long TileBytes { get; init; }
+    }
 
     /// <summary>y = W·x + bias for every row; with accumulate, y += W·x + bias.</summary>
     public void Run(Tensor y, Tensor x, CpuWeight weight, CpuWeight? bias, bool accumulate)
@@ -58,7 +70,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     /// <param name="bias">Added to every row; or null.</param>
     /// <param name="accumulate">Whether products are added to what y holds.</param>
     public void Add(CpuWeight weight, Tensor x, QuantisedRows quantised, Tensor y, CpuWeight? bias, bool accumulate)
-        => parts.Add(new Part(weight, x, quantised, y, bias is null ? 0 : (nint)bias.Values, accumulate, 0));
+        => parts.Add(new Part(weight, x, quantised, y, bias is null ? 0 : (nint)bias.Values, accumulate));
 
     /// <summary>Quantises activations into scratch memory.</summary>
     public QuantisedRows Quantise(Tensor x)
@@ -78,13 +90,16 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     /// <summary>Computes the group. Scratch memory it takes is the caller's to release.</summary>
     public void Execute()
     {
-        int rows = 0, columns = 0, buffered = 0, tokens = 0;
-        foreach (Part p in parts)
+        int rows = 0, tokens = 0, buffered = 0;
+        long working = 0;
+        for (int i = 0; i < parts.Count; i++)
         {
+            if (!reproducible && parts[i].Input.Rows >= ManyTokens) parts[i] = Tile(i);
+            Part p = parts[i];
             rows += p.Weight.Rows;
-            columns = Math.Max(columns, p.Weight.Columns);
             tokens = Math.Max(tokens, p.Input.Rows);
             if (p.Accumulate) buffered = Math.Max(buffered, p.Input.Rows);
+            working = Math.Max(working, WorkingBytes(p));
         }
         int items = pool.ThreadCount * ItemsPerThread;
         itemRows = Math.Max(1, (rows + items * PanelRows - 1) / (items * PanelRows)) * PanelRows;
@@ -94,10 +109,38 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
             parts[i] = parts[i] with { FirstItem = count };
             count += (parts[i].Weight.Rows + itemRows - 1) / itemRows;
         }
-        panelRows = tokens <= FewTokens ? itemRows : PanelRows;
-        workerBytes = (buffered * panelRows * sizeof(float) + Math.Max(IntegerDot.ScratchBytes(columns), columns * sizeof(float)) + 127) & -64;
-        workerScratch = (nint)scratch.Rent((long)workerBytes * pool.ThreadCount);
+        panelRows = tokens < ManyTokens ? itemRows : PanelRows;
+        workerBytes = (buffered * panelRows * sizeof(float) + working + 127) & -64;
+        workerScratch = (nint)scratch.Rent(workerBytes * pool.ThreadCount);
         pool.Run(new Products(this), count);
+    }
+
+    /// <summary>Packs a part's tokens in tiles, where there is a panel kernel for its weight; parts with the same input share them.</summary>
+    private Part Tile(int index)
+    {
+        Part p = parts[index];
+        PanelKernel? kernel = p.Weight.Blocks is { } format ? kernels.Bytes(format) : p.Weight.IsPlainSum ? null : kernels.Brains;
+        if (kernel is null) return p;
+        bool bytes = p.Weight.Blocks is not null;
+        for (int i = index - 1; i >= 0; i--)
+        {
+            Part before = parts[i];
+            if (before.Kernel is not null && before.Kernel.Tokens == kernel.Tokens && before.Input == p.Input && before.Weight.Blocks is not null == bytes)
+                return p with { Kernel = kernel, Tiles = before.Tiles, TileBytes = before.TileBytes };
+        }
+        int tiles = (p.Input.Rows + kernel.Tokens - 1) / kernel.Tokens, columns = p.Input.Columns;
+        long tileBytes = bytes ? columns / 32 * (long)BytePanels.TileStep(kernel.Tokens) : BrainPanels.TileBytes(columns, kernel.Tokens);
+        p = p with { Kernel = kernel, Tiles = (nint)scratch.Rent(tiles * tileBytes), TileBytes = tileBytes };
+        pool.Run(new Tiling(p), tiles);
+        return p;
+    }
+
+    /// <summary>A thread's working memory for a panel of a part.</summary>
+    private static long WorkingBytes(Part p)
+    {
+        int columns = p.Weight.Columns;
+        if (p.Kernel is null) return Math.Max(IntegerDot.ScratchBytes(columns), columns * sizeof(float));
+        return p.Weight.Blocks is { } format ? columns / 32 * (long)BytePanels.PanelStep(format) + BytePanels.ScratchBytes(columns) : BrainPanels.PanelBytes(columns) + BrainPanels.ScratchBytes(columns);
     }
 
     private void Execute(int item, int worker)
@@ -106,7 +149,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         while (parts[at].FirstItem > item) at--;
         Part p = parts[at];
         int first = (item - p.FirstItem) * itemRows, end = Math.Min(first + itemRows, p.Weight.Rows);
-        byte* memory = (byte*)workerScratch + (long)workerBytes * worker;
+        byte* memory = (byte*)workerScratch + workerBytes * worker;
         for (int n = first; n < end; n += panelRows) Panel(p, n, Math.Min(panelRows, end - n), memory);
     }
 
@@ -115,7 +158,8 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     {
         Tensor y = p.Accumulate ? new((nint)((float*)memory - first), p.Input.Rows, p.Output.Columns, panelRows) : p.Output;
         byte* working = p.Accumulate ? memory + (long)p.Input.Rows * panelRows * sizeof(float) : memory;
-        if (p.Weight.Kernel is { } kernel) kernel.Rows(p.Weight.Source, first, count, p.Quantised, y);
+        if (p.Kernel is not null) Packed(p, first, count, y, working);
+        else if (p.Weight.Kernel is { } kernel) kernel.Rows(p.Weight.Source, first, count, p.Quantised, y);
         else if (p.Weight.Blocks is { } format) IntegerDot.Rows(capabilities, format, p.Weight.Source, first, count, p.Quantised, y, working);
         else FloatDot.Rows(p.Weight.Source, first, count, p.Input, y, (float*)working);
         if (!p.Accumulate && p.Bias == 0) return;
@@ -128,6 +172,35 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
                 float value = bias is null ? from[n] : from[n] + bias[n];
                 to[n] = p.Accumulate ? to[n] + value : value;
             }
+        }
+    }
+
+    /// <summary>Packs the panel, then multiplies it with all tiles.</summary>
+    private static void Packed(Part p, int first, int count, Tensor y, byte* working)
+    {
+        int columns = p.Weight.Columns;
+        long steps;
+        if (p.Weight.Blocks is { } format)
+        {
+            steps = columns / 32;
+            BytePanels.PackWeights(format, p.Weight.Source, first, count, working, working + steps * BytePanels.PanelStep(format));
+        }
+        else
+        {
+            steps = BrainPanels.Steps(columns);
+            BrainPanels.PackWeights(p.Weight.Source, first, count, working, working + BrainPanels.PanelBytes(columns));
+        }
+        p.Kernel!.Run(working, (byte*)p.Tiles, p.TileBytes, steps, count, p.Input.Rows, (float*)y.Address + first, y.Stride);
+    }
+
+    private readonly struct Tiling(Part p) : IParallelWork
+    {
+        public void Execute(int item, int worker)
+        {
+            int first = item * p.Kernel!.Tokens, count = Math.Min(p.Kernel.Tokens, p.Input.Rows - first);
+            byte* tile = (byte*)p.Tiles + item * p.TileBytes;
+            if (p.Weight.Blocks is not null) BytePanels.PackTokens(p.Quantised, first, count, p.Kernel.Tokens, tile);
+            else BrainPanels.PackTokens(p.Input, first, count, p.Kernel.Tokens, tile);
         }
     }
 

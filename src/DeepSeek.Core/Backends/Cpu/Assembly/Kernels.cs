@@ -14,6 +14,8 @@ internal sealed unsafe class Kernels : IDisposable
     private readonly Dictionary<DType, DotKernel> dots = [];
     private readonly Dictionary<DType, bool> tried = [];
 
+    private readonly PanelKernel? plain, withMinima, inSixteens;
+
     public Kernels(Capabilities capabilities)
     {
         if (!capabilities.Avx512Vnni || !capabilities.Avx512Vbmi) return;
@@ -30,12 +32,32 @@ internal sealed unsafe class Kernels : IDisposable
             (DType.Q5_K, [.. KernelCode.DotQ5_Kx1], [.. KernelCode.DotQ5_Kx2], [.. KernelCode.DotQ5_Kx4]),
             (DType.Q6_K, [.. KernelCode.DotQ6_Kx1], [.. KernelCode.DotQ6_Kx2], [.. KernelCode.DotQ6_Kx4]),
         ];
-        code = NativeCode.TryCreate(sources.Sum(s => NativeCode.BytesOf(s.One.Length) + NativeCode.BytesOf(s.Two.Length) + NativeCode.BytesOf(s.Four.Length)));
+        int bytesOfPanels = NativeCode.BytesOf(KernelCode.Bytes.Length) + NativeCode.BytesOf(KernelCode.BytesWithMinima.Length)
+            + NativeCode.BytesOf(KernelCode.BytesInSixteens.Length) + NativeCode.BytesOf(KernelCode.Brains.Length);
+        code = NativeCode.TryCreate(bytesOfPanels + sources.Sum(s => NativeCode.BytesOf(s.One.Length) + NativeCode.BytesOf(s.Two.Length) + NativeCode.BytesOf(s.Four.Length)));
         if (code is null) return;
         foreach ((DType type, byte[] one, byte[] two, byte[] four) in sources) dots.Add(type, new DotKernel(type, code.Add(one), code.Add(two), code.Add(four)));
+        const int ByteTokens = 6, BrainTokens = 12;
+        plain = new PanelKernel(code.Add(KernelCode.Bytes), ByteTokens);
+        withMinima = new PanelKernel(code.Add(KernelCode.BytesWithMinima), ByteTokens);
+        inSixteens = new PanelKernel(code.Add(KernelCode.BytesInSixteens), ByteTokens);
+        if (capabilities.Avx512Bf16) Brains = new PanelKernel(code.Add(KernelCode.Brains), BrainTokens);
         if (code.TrySeal()) return;
         dots.Clear();
+        plain = withMinima = inSixteens = Brains = null;
     }
+
+    /// <summary>The product of packed bfloat16 panels; null where there is none.</summary>
+    public PanelKernel? Brains { get; }
+
+    /// <summary>The product of packed byte panels of a format; null where there is none.</summary>
+    public PanelKernel? Bytes(BlockFormat format) => (format.HasMinima, format.GroupElements) switch
+    {
+        (false, 32) => plain,
+        (true, 32) => withMinima,
+        (false, 16) => inSixteens,
+        _ => null,
+    };
 
     /// <summary>The kernel for a weight; null where there is none.</summary>
     public DotKernel? Dot(Weight w)

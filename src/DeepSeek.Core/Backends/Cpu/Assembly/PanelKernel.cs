@@ -1,0 +1,48 @@
+namespace DeepSeek.Backends.Cpu.Assembly;
+
+/// <summary>
+/// An assembled product of a panel of 32 packed weight rows with tiles of packed tokens; <see cref="BytePanels"/> and <see cref="BrainPanels"/> pack.
+/// </summary>
+internal sealed unsafe class PanelKernel(delegate* unmanaged<long*, void> kernel, int tokens)
+{
+    /// <summary>Rows of a panel.</summary>
+    public const int Rows = 32;
+
+    private const int Fields = 8;
+
+    /// <summary>Tokens of a tile.</summary>
+    public int Tokens { get; } = tokens;
+
+    /// <summary>y[t][n] of the panel's first <paramref name="rows"/> rows and <paramref name="tokenCount"/> tokens.</summary>
+    /// <param name="panel">The packed panel.</param>
+    /// <param name="tiles">Packed tokens, tile after tile; the last tile may be partial.</param>
+    /// <param name="tileBytes">Bytes of a tile.</param>
+    /// <param name="steps">Steps over the columns.</param>
+    /// <param name="rows">Rows that exist, at most 32.</param>
+    /// <param name="tokenCount">Tokens that exist.</param>
+    /// <param name="y">Where the panel's first row and the first token go.</param>
+    /// <param name="stride">Numbers between tokens.</param>
+    public void Run(byte* panel, byte* tiles, long tileBytes, long steps, int rows, int tokenCount, float* y, int stride)
+    {
+        long* fields = stackalloc long[Fields];
+        fields[0] = (nint)panel;
+        fields[1] = (nint)tiles;
+        fields[2] = steps;
+        fields[3] = (nint)y;
+        fields[4] = (long)stride * sizeof(float);
+        fields[5] = tokenCount / Tokens;
+        fields[6] = rows >= 16 ? 0xFFFF : (1 << rows) - 1;
+        fields[7] = rows >= 32 ? 0xFFFF : rows > 16 ? (1 << rows - 16) - 1 : 0;
+        if (fields[5] > 0) kernel(fields);
+        int rest = tokenCount % Tokens, whole = tokenCount - rest;
+        if (rest == 0) return;
+        // The partial tile is computed whole, beside y, and its tokens that exist are copied.
+        float* beside = stackalloc float[Tokens * Rows];
+        fields[1] = (nint)(tiles + whole / Tokens * tileBytes);
+        fields[3] = (nint)beside;
+        fields[4] = Rows * sizeof(float);
+        fields[5] = 1;
+        kernel(fields);
+        for (int t = 0; t < rest; t++) new ReadOnlySpan<float>(beside + t * Rows, rows).CopyTo(new Span<float>(y + (long)(whole + t) * stride, rows));
+    }
+}

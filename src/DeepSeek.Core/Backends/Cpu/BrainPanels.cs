@@ -1,0 +1,85 @@
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+using DeepSeek.Tensors;
+
+namespace DeepSeek.Backends.Cpu;
+
+/// <summary>
+/// Packs weights and activations as bfloat16 for the assembled product. Columns go in pairs, steps of 8 columns, zeros behind the last. Panel: for each pair 2 vectors of 16 rows ×
+/// 2 columns. Tile: for each pair tokens × 2 columns.
+/// </summary>
+internal static unsafe class BrainPanels
+{
+    private const int HalfRows = 16, StepColumns = 8;
+
+    /// <summary>Steps over the columns.</summary>
+    public static int Steps(int columns) => (columns + StepColumns - 1) / StepColumns;
+
+    /// <summary>Bytes of a panel.</summary>
+    public static long PanelBytes(int columns) => Steps(columns) * 512L;
+
+    /// <summary>Bytes of a tile.</summary>
+    public static long TileBytes(int columns, int tokens) => Steps(columns) * 16L * tokens;
+
+    /// <summary>Bytes of working memory that <see cref="PackWeights"/> wants.</summary>
+    public static long ScratchBytes(int columns) => (long)Steps(columns) * StepColumns * (HalfRows * sizeof(ushort) + sizeof(float)) + 128;
+
+    /// <summary>Packs rows [first, first + count), at most 32; rows that do not exist become zeros.</summary>
+    public static void PackWeights(Weight w, int first, int count, byte* panel, byte* scratch)
+    {
+        int padded = Steps(w.Columns) * StepColumns;
+        float* row = (float*)scratch;
+        ushort* brains = (ushort*)(row + padded);
+        for (int half = 0; half < 2; half++)
+        {
+            int rows = Math.Clamp(count - half * HalfRows, 0, HalfRows);
+            if (rows < HalfRows) new Span<ushort>(brains, HalfRows * padded).Clear();
+            for (int r = 0; r < rows; r++)
+            {
+                ushort* to = brains + r * padded;
+                int n = first + half * HalfRows + r;
+                if (w.Type == DType.BF16)
+                {
+                    new ReadOnlySpan<ushort>((void*)w.Row(n), w.Columns).CopyTo(new Span<ushort>(to, w.Columns));
+                    new Span<ushort>(to + w.Columns, padded - w.Columns).Clear();
+                    continue;
+                }
+                new Span<float>(row + w.Columns, padded - w.Columns).Clear();
+                FloatRows.Read(w, n, row);
+                Narrow(row, to, padded);
+            }
+            int pairs = padded / 2;
+            for (int k = 0; k < pairs; k++)
+            {
+                uint* to = (uint*)(panel + 128L * k + 64 * half), from = (uint*)brains + k;
+                for (int r = 0; r < HalfRows; r++) to[r] = from[r * pairs];
+            }
+        }
+    }
+
+    /// <summary>Packs one tile: tokens [first, first + count) of the activations; the tile's other tokens become zeros.</summary>
+    public static void PackTokens(Tensor x, int first, int count, int tileTokens, byte* tile)
+    {
+        int padded = Steps(x.Columns) * StepColumns;
+        if (count < tileTokens || padded > x.Columns) new Span<byte>(tile, (int)TileBytes(x.Columns, tileTokens)).Clear();
+        for (int t = 0; t < count; t++)
+        {
+            float* from = (float*)x.Address + (long)(first + t) * x.Stride;
+            ushort* to = (ushort*)tile + 2 * t;
+            for (int k = 0; k < x.Columns; k++) to[(k >> 1) * 2 * tileTokens + (k & 1)] = SmallFloats.ToBF16(from[k]);
+        }
+    }
+
+    /// <summary>float32 to bfloat16, to nearest, ties to even; a whole number of 8.</summary>
+    private static void Narrow(float* from, ushort* to, int count)
+    {
+        for (int i = 0; i < count; i += 8)
+        {
+            Vector256<uint> bits = Vector256.Load((uint*)from + i);
+            Vector256<uint> rounded = bits + Vector256.Create(0x7FFFu) + (bits >> 16 & Vector256.Create(1u)) >> 16;
+            Vector256<uint> isNaN = Vector256.GreaterThan(bits & Vector256.Create(0x7FFF_FFFFu), Vector256.Create(0x7F80_0000u));
+            Vector256<uint> value = Vector256.ConditionalSelect(isNaN, bits >> 16 | Vector256.Create(0x40u), rounded);
+            Vector128.Narrow(value.GetLower(), value.GetUpper()).Store(to + i);
+        }
+    }
+}
