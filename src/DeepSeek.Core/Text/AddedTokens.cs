@@ -11,7 +11,8 @@ namespace DeepSeek.Text;
 /// <param name="SingleWord">Whether it must not touch other word characters.</param>
 /// <param name="StripLeft">Whether it takes the white space in front of it.</param>
 /// <param name="StripRight">Whether it takes the white space behind it.</param>
-internal sealed record AddedToken(int Id, string Content, bool IsSpecial, bool IsNormalized = false, bool SingleWord = false, bool StripLeft = false, bool StripRight = false);
+internal sealed record AddedToken(int Id, string Content, bool IsSpecial, bool IsNormalized = false,
+    bool SingleWord = false, bool StripLeft = false, bool StripRight = false);
 
 /// <summary>Finds added tokens in a text: leftmost, then longest. Immutable, thread-safe.</summary>
 internal sealed class AddedTokens

@@ -5,11 +5,12 @@ using System.Text;
 namespace DeepSeek.Text;
 
 /// <summary>
-/// Byte-level byte-pair encoding: a piece's bytes become single-byte tokens, then the pair of lowest rank, leftmost first, merges until none does (Sennrich et al., arXiv 1508.07909).
-/// Thread-safe.
+/// Byte-level byte-pair encoding: a piece's bytes become single-byte tokens, then the pair of lowest rank, leftmost first, merges until none does (Sennrich
+/// et al., arXiv 1508.07909). Thread-safe.
 /// </summary>
 /// <param name="vocabulary">The token of each text in byte symbols.</param>
-/// <param name="byteIds">The token of each byte; -1 = the vocabulary has none: such a byte becomes the unknown token, or is dropped where there is none.</param>
+/// <param name="byteIds">The token of each byte; -1 = the vocabulary has none: such a byte becomes the unknown token, or is dropped where there is
+/// none.</param>
 /// <param name="merges">The pairs that merge.</param>
 /// <param name="ignoreMerges">Whether a piece that is a token as a whole becomes that token, whatever the merges say.</param>
 /// <param name="unknownId">The unknown token; -1 = none.</param>
@@ -19,7 +20,8 @@ internal sealed class BpeTokenizer(Dictionary<string, int> vocabulary, int[] byt
     private const int CacheBits = 15, MaxCachedLength = 32, MaxScannedSymbols = 40, MaxStackBytes = 3 * 128;
 
     /// <summary>
-    /// Words seen before, each in the place that its hash names; a newer one displaces an older one. Entries never change, so that readers and writers need no lock.
+    /// Words seen before, each in the place that its hash names; a newer one displaces an older one. Entries never change, so that readers and writers need
+    /// no lock.
     /// </summary>
     private readonly Word?[] cache = new Word?[1 << CacheBits];
 

@@ -3,8 +3,8 @@ using System.Text;
 namespace DeepSeek.Text;
 
 /// <summary>
-/// GPT-2's printable stand-ins for bytes, in which byte-level vocabularies are written: bytes 33–126, 161–172 and 174–255 stand for themselves, the other 68, in ascending order, are
-/// U+0100, U+0101, …
+/// GPT-2's printable stand-ins for bytes, in which byte-level vocabularies are written: bytes 33–126, 161–172 and 174–255 stand for themselves, the other 68,
+/// in ascending order, are U+0100, U+0101, …
 /// </summary>
 internal static class ByteSymbols
 {
@@ -29,8 +29,8 @@ internal static class ByteSymbols
     public static int ByteOf(char c) => c < Bytes.Length ? Bytes[c] : -1;
 
     /// <summary>
-    /// The bytes that a token stands for: those of its symbols, or, where a character of it is no symbol, its text in UTF-8. Hugging Face's ByteLevel decoder does so with every
-    /// token, added ones included.
+    /// The bytes that a token stands for: those of its symbols, or, where a character of it is no symbol, its text in UTF-8. Hugging Face's ByteLevel decoder
+    /// does so with every token, added ones included.
     /// </summary>
     public static byte[] Decode(string token)
     {

@@ -31,7 +31,8 @@ internal readonly record struct JsonNodeReader(string Path, string Parent, strin
     }
 
     /// <summary>A member that must be there.</summary>
-    public JsonNodeReader Object(string name) => Optional(name) ?? throw new InvalidModelFileException($"'{Path}' has no '{(Where.Length == 0 ? name : $"{Where}.{name}")}'.");
+    public JsonNodeReader Object(string name) => Optional(name)
+        ?? throw new InvalidModelFileException($"'{Path}' has no '{(Where.Length == 0 ? name : $"{Where}.{name}")}'.");
 
     public IEnumerable<JsonNodeReader> Members()
     {
@@ -74,7 +75,12 @@ internal readonly record struct JsonNodeReader(string Path, string Parent, strin
     public double? OptionalNumber(string name)
         => Optional(name) is not { } n ? null : n.Value.ValueKind == JsonValueKind.Number && n.Value.TryGetDouble(out double value) ? value : throw n.Wrong("a number");
 
-    public bool? OptionalBool(string name) => Optional(name) is not { } n ? null : n.Value.ValueKind switch { JsonValueKind.True => true, JsonValueKind.False => false, _ => throw n.Wrong("true or false") };
+    public bool? OptionalBool(string name) => Optional(name) is not { } n ? null : n.Value.ValueKind switch
+    {
+        JsonValueKind.True => true,
+        JsonValueKind.False => false,
+        _ => throw n.Wrong("true or false"),
+    };
 
     private InvalidModelFileException NotUnicode(Exception e) => new($"'{Path}' has a string at '{Where}' that is no valid Unicode; the file may be damaged.", e);
 }

@@ -3,8 +3,9 @@ using System.Text;
 namespace DeepSeek.Text;
 
 /// <summary>
-/// Turns tokens into text while they come: releases every complete character at once, never half of one and never one again. Ill-formed bytes become U+FFFD as soon as they are known to
-/// be ill-formed, one for each maximal subpart (The Unicode Standard, section 3.9). All released text together equals <see cref="Tokenizer.Decode"/> of all tokens. For one thread.
+/// Turns tokens into text while they come: releases every complete character at once, never half of one and never one again. Ill-formed bytes become U+FFFD
+/// as soon as they are known to be ill-formed, one for each maximal subpart (The Unicode Standard, section 3.9). All released text together equals <see
+/// cref="Tokenizer.Decode"/> of all tokens. For one thread.
 /// </summary>
 /// <param name="tokenizer">Whose tokens they are.</param>
 /// <param name="skipSpecialTokens">Whether special tokens release nothing.</param>

@@ -60,11 +60,14 @@ public sealed class Tokenizer
     public int? EndOfSequenceId { get; }
 
     /// <summary>
-    /// Whether a raw text begins with <see cref="BeginningOfSequenceId"/> for this model. <see cref="Encode(string, bool)"/> never adds it; chat templates write it themselves.
+    /// Whether a raw text begins with <see cref="BeginningOfSequenceId"/> for this model. <see cref="Encode(string, bool)"/> never adds it; chat templates
+    /// write it themselves.
     /// </summary>
     public bool AddBeginningOfSequence { get; }
 
-    /// <summary>All tokens that end a model's turn: <see cref="EndOfSequenceId"/>, the configuration's others, and those of its vocabulary that are known to.</summary>
+    /// <summary>
+    /// All tokens that end a model's turn: <see cref="EndOfSequenceId"/>, the configuration's others, and those of its vocabulary that are known to.
+    /// </summary>
     public IReadOnlySet<int> EndOfTurnIds { get; }
 
     /// <summary>Reads a tokenizer from a GGUF file, a Hugging Face folder, or a <c>tokenizer.json</c> (also compressed, <c>.gz</c>).</summary>
@@ -76,8 +79,8 @@ public sealed class Tokenizer
     /// <summary>The token ids of a text. No token is added in front or behind.</summary>
     /// <param name="text">The text; an unpaired surrogate counts as U+FFFD.</param>
     /// <param name="parseSpecialTokens">
-    /// Whether the names of control tokens (<c>&lt;|im_start|&gt;</c>) become those tokens. Leave it off for text from outside: whoever writes such a text could speak in the system's
-    /// voice otherwise.
+    /// Whether the names of control tokens (<c>&lt;|im_start|&gt;</c>) become those tokens. Leave it off for text from outside: whoever writes such a text
+    /// could speak in the system's voice otherwise.
     /// </param>
     public int[] Encode(string text, bool parseSpecialTokens = false)
     {
@@ -122,7 +125,9 @@ public sealed class Tokenizer
         return Encoding.UTF8.GetString(CollectionsMarshal.AsSpan(all));
     }
 
-    /// <summary>A token as the vocabulary writes it (for ordinary tokens in GPT-2's byte symbols: <c>Ġ</c> is a space); null where the id is no token.</summary>
+    /// <summary>
+    /// A token as the vocabulary writes it (for ordinary tokens in GPT-2's byte symbols: <c>Ġ</c> is a space); null where the id is no token.
+    /// </summary>
     /// <param name="id">The id.</param>
     public string? GetTokenText(int id) => (uint)id < (uint)texts.Length ? texts[id] : null;
 
@@ -132,7 +137,10 @@ public sealed class Tokenizer
     /// <summary>Whether it is a special token: one that controls the model and is no text.</summary>
     internal bool IsControl(int id) => (uint)id < (uint)special.Length && special[id];
 
-    /// <summary>Whether it is an added token: special, or recognised in a text as it stands (<c>&lt;think&gt;</c>, <c>&lt;｜User｜&gt;</c>). Untrusted text yields none, but for such as are ordinary tokens, too.</summary>
+    /// <summary>
+    /// Whether it is an added token: special, or recognised in a text as it stands (<c>&lt;think&gt;</c>, <c>&lt;｜User｜&gt;</c>). Untrusted text yields none,
+    /// but for such as are ordinary tokens, too.
+    /// </summary>
     internal bool IsAdded(int id) => (uint)id < (uint)added.Length && added[id];
 
     /// <summary>The id of a token as the vocabulary writes it; null where there is none.</summary>

@@ -22,8 +22,8 @@ internal sealed class TokenizerDefinition(string source)
     public required Splitting.PreTokenizer PreTokenizer { get; init; }
 
     /// <summary>
-    /// Whether a merge of tokens that the vocabulary lacks is passed over: in GGUF, tokens and merges are separate lists, which other programs never hold against each other. In
-    /// tokenizer.json it is an error, as for Hugging Face.
+    /// Whether a merge of tokens that the vocabulary lacks is passed over: in GGUF, tokens and merges are separate lists, which other programs never hold
+    /// against each other. In tokenizer.json it is an error, as for Hugging Face.
     /// </summary>
     public bool SkipUnknownMerges { get; init; }
 
@@ -60,7 +60,8 @@ internal sealed class TokenizerDefinition(string source)
         else if (!SkipUnknownMerges)
         {
             string missing = (a < 0 ? first : b < 0 ? second : merged).ToString();
-            throw new InvalidModelFileException($"Merge {merges.Count} ('{first}' and '{second}') of the tokenizer in '{source}' speaks of '{missing}', which is not in its vocabulary of {Vocabulary.Count} tokens.");
+            throw new InvalidModelFileException($"Merge {merges.Count} ('{first}' and '{second}') of the tokenizer in '{source}' "
+                + $"speaks of '{missing}', which is not in its vocabulary of {Vocabulary.Count} tokens.");
         }
     }
 
@@ -74,7 +75,11 @@ internal sealed class TokenizerDefinition(string source)
         int limit = Vocabulary.Count + Added.Count + Padding.Count + MaxGap, count = 0;
         foreach (int id in Vocabulary.Values.Concat(Added.Select(t => t.Id)).Concat(Padding.Keys))
         {
-            if (id < 0 || id >= limit) throw new InvalidModelFileException($"The tokenizer in '{source}' gives a token the id {id}; with {Vocabulary.Count} tokens and {Added.Count} added ones, ids from 0 to {limit - 1} are plausible.");
+            if (id < 0 || id >= limit)
+            {
+                throw new InvalidModelFileException($"The tokenizer in '{source}' gives a token the id {id}; "
+                    + $"with {Vocabulary.Count} tokens and {Added.Count} added ones, ids from 0 to {limit - 1} are plausible.");
+            }
             count = Math.Max(count, id + 1);
         }
         string?[] texts = new string?[count];
@@ -94,7 +99,8 @@ internal sealed class TokenizerDefinition(string source)
 
     private void Name(string?[] texts, int id, string text)
     {
-        if (texts[id] is { } other && other != text) throw new InvalidModelFileException($"The tokenizer in '{source}' gives the id {id} to two tokens, '{other}' and '{text}'.");
+        if (texts[id] is { } other && other != text)
+            throw new InvalidModelFileException($"The tokenizer in '{source}' gives the id {id} to two tokens, '{other}' and '{text}'.");
         texts[id] = text;
     }
 

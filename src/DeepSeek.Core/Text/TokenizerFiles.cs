@@ -78,14 +78,16 @@ internal static class TokenizerFiles
         try
         {
             for (int n; (n = stream.Read(block)) > 0; content.Write(block, 0, n))
-                if (content.Length + n > MaxJsonBytes) throw new InvalidModelFileException($"'{path}' holds more than {MaxJsonBytes >> 20} MiB of JSON; no tokenizer is that large.");
+                if (content.Length + n > MaxJsonBytes)
+                    throw new InvalidModelFileException($"'{path}' holds more than {MaxJsonBytes >> 20} MiB of JSON; no tokenizer is that large.");
             ReadOnlyMemory<byte> json = content.GetBuffer().AsMemory(0, (int)content.Length);
             if (json.Span.StartsWith("\uFEFF"u8)) json = json[3..];
             return JsonDocument.Parse(json);
         }
         catch (Exception e) when (e is JsonException or InvalidDataException)
         {
-            throw new InvalidModelFileException($"'{path}' is not well-formed: {e.Message} The file may be truncated or of another kind; expected is a tokenizer.json, a GGUF file or a Hugging Face folder.", e);
+            throw new InvalidModelFileException($"'{path}' is not well-formed: {e.Message} "
+                + "The file may be truncated or of another kind; expected is a tokenizer.json, a GGUF file or a Hugging Face folder.", e);
         }
     }
 }

@@ -4,8 +4,9 @@ using DeepSeek.Text.Splitting;
 namespace DeepSeek.Text;
 
 /// <summary>
-/// Reads the tokenizer in a GGUF file's metadata (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#tokenizer). The file names its rule for cutting text and keeps no normaliser
-/// and no flags of added tokens; where the model's tokenizer.json says more, what that says is done: NFC for Qwen, whole words first for Llama 3.
+/// Reads the tokenizer in a GGUF file's metadata (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#tokenizer). The file names its rule for cutting
+/// text and keeps no normaliser and no flags of added tokens; where the model's tokenizer.json says more, what that says is done: NFC for Qwen, whole words
+/// first for Llama 3.
 /// </summary>
 internal static class TokenizerGguf
 {
@@ -15,10 +16,14 @@ internal static class TokenizerGguf
     /// <exception cref="UnsupportedModelException">It is of a kind that this library does not implement.</exception>
     public static TokenizerDefinition Read(GgufFile file)
     {
-        string model = file.Text("tokenizer.ggml.model") ?? throw new InvalidModelFileException($"'{file.Path}' has no tokenizer (tokenizer.ggml.model). It may be a part of a split model, or a projector or adapter.");
-        if (model != "gpt2") throw new UnsupportedModelException($"The tokenizer in '{file.Path}' is of the kind '{model}' (tokenizer.ggml.model); 'gpt2', byte-level BPE, is implemented.");
+        string model = file.Text("tokenizer.ggml.model")
+            ?? throw new InvalidModelFileException($"'{file.Path}' has no tokenizer (tokenizer.ggml.model). "
+            + "It may be a part of a split model, or a projector or adapter.");
+        if (model != "gpt2")
+            throw new UnsupportedModelException($"The tokenizer in '{file.Path}' is of the kind '{model}' (tokenizer.ggml.model); 'gpt2', byte-level BPE, is implemented.");
         string pre = file.Text("tokenizer.ggml.pre")
-            ?? throw new UnsupportedModelException($"'{file.Path}' does not say how its tokenizer cuts text (tokenizer.ggml.pre). It was made before April 2024; convert the model again, or use its Hugging Face folder.");
+            ?? throw new UnsupportedModelException($"'{file.Path}' does not say how its tokenizer cuts text (tokenizer.ggml.pre). "
+                + "It was made before April 2024; convert the model again, or use its Hugging Face folder.");
         string[] tokens = file.Strings("tokenizer.ggml.tokens") ?? throw new InvalidModelFileException($"'{file.Path}' has no tokens (tokenizer.ggml.tokens).");
         string[] merges = file.Strings("tokenizer.ggml.merges") ?? throw new InvalidModelFileException($"'{file.Path}' has no merges (tokenizer.ggml.merges).");
         long[]? types = file.Integers("tokenizer.ggml.token_type");
@@ -37,7 +42,8 @@ internal static class TokenizerGguf
         for (int rank = 0; rank < merges.Length; rank++)
         {
             int space = merges[rank].IndexOf(' ', Math.Min(1, merges[rank].Length));
-            if (space < 0 || space == merges[rank].Length - 1) throw new InvalidModelFileException($"Merge {rank} in '{file.Path}' is '{merges[rank]}'; expected are two tokens with a space between them.");
+            if (space < 0 || space == merges[rank].Length - 1)
+                throw new InvalidModelFileException($"Merge {rank} in '{file.Path}' is '{merges[rank]}'; expected are two tokens with a space between them.");
             definition.AddMerge(merges[rank].AsSpan(0, space), merges[rank].AsSpan(space + 1));
         }
         definition.BeginningOfSequenceId = Id(file, "tokenizer.ggml.bos_token_id", tokens.Length);
@@ -54,7 +60,8 @@ internal static class TokenizerGguf
         {
             // Converters fill the rows that the tokenizer does not have with "[PADn]", of any type.
             case Unused:
-            case Normal or UserDefined when text.StartsWith("[PAD", StringComparison.Ordinal) && text.EndsWith(']') && !text.AsSpan(4, text.Length - 5).ContainsAnyExceptInRange('0', '9'):
+            case Normal or UserDefined when text.StartsWith("[PAD", StringComparison.Ordinal) && text.EndsWith(']')
+                && !text.AsSpan(4, text.Length - 5).ContainsAnyExceptInRange('0', '9'):
                 definition.Padding[id] = text;
                 break;
             case Normal or Byte:

@@ -4,7 +4,8 @@ using DeepSeek.Text.Splitting;
 namespace DeepSeek.Text;
 
 /// <summary>
-/// Reads Hugging Face's tokenizer.json (https://huggingface.co/docs/tokenizers) and the files beside it. What the format allows and this library does not implement is refused by name.
+/// Reads Hugging Face's tokenizer.json (https://huggingface.co/docs/tokenizers) and the files beside it. What the format allows and this library does not
+/// implement is refused by name.
 /// </summary>
 internal static class TokenizerJson
 {
@@ -81,9 +82,8 @@ internal static class TokenizerJson
     {
         if (merge.IsArray)
         {
-            string[] pair = merge.Value.GetArrayLength() == 2 ? [.. merge.Value.EnumerateArray().Select(e => e.ValueKind == JsonValueKind.String ? e.GetString()! : throw merge.Wrong("a pair of strings"))]
-                : throw merge.Wrong("a pair of strings");
-            definition.AddMerge(pair[0], pair[1]);
+            if (merge.Value.GetArrayLength() != 2 || merge.Value.EnumerateArray().Any(e => e.ValueKind != JsonValueKind.String)) throw merge.Wrong("a pair of strings");
+            definition.AddMerge(merge.Value[0].GetString(), merge.Value[1].GetString());
             return;
         }
         string text = merge.String();

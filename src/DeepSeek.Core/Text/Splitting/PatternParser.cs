@@ -4,8 +4,8 @@ using DeepSeek.Text.Unicode;
 namespace DeepSeek.Text.Splitting;
 
 /// <summary>
-/// Parses the regular expressions of tokenizer files: Onigmo's Ruby syntax (https://github.com/k-takata/Onigmo/blob/master/doc/RE), as far as tokenizers use it. What it does not
-/// know is refused by name, never guessed.
+/// Parses the regular expressions of tokenizer files: Onigmo's Ruby syntax (https://github.com/k-takata/Onigmo/blob/master/doc/RE), as far as tokenizers use
+/// it. What it does not know is refused by name, never guessed.
 /// </summary>
 internal sealed class PatternParser
 {
@@ -32,7 +32,8 @@ internal sealed class PatternParser
     }
 
     private UnsupportedModelException Unsupported(string what)
-        => new($"The tokenizer's regular expression '{(text.Length > 200 ? text[..200] + "…" : text)}' has {what} at position {at}, which this library cannot evaluate. Report the model, so that it can be added.");
+        => new($"The tokenizer's regular expression '{(text.Length > 200 ? text[..200] + "…" : text)}' has {what} at position {at}, "
+            + "which this library cannot evaluate. Report the model, so that it can be added.");
 
     private Pattern Choice()
     {

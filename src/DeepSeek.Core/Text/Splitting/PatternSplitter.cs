@@ -3,8 +3,9 @@ using DeepSeek.Text.Unicode;
 namespace DeepSeek.Text.Splitting;
 
 /// <summary>
-/// Runs any parsed pattern by backtracking, code point by code point. A state (instruction, position) that failed is remembered while the search goes on, so that the time grows with
-/// the text's length and not with its square: whether a state fails depends on nothing else, as there are no groups to refer back to.
+/// Runs any parsed pattern by backtracking, code point by code point. A state (instruction, position) that failed is remembered while the search goes on, so
+/// that the time grows with the text's length and not with its square: whether a state fails depends on nothing else, as there are no groups to refer back
+/// to.
 /// </summary>
 internal sealed class PatternSplitter : Splitter
 {
@@ -31,7 +32,8 @@ internal sealed class PatternSplitter : Splitter
 
     private int Emit(Instruction instruction)
     {
-        if (code.Count >= MaxInstructions) throw new UnsupportedModelException($"A regular expression of the tokenizer needs more than {MaxInstructions} instructions; this library runs none so large.");
+        if (code.Count >= MaxInstructions)
+            throw new UnsupportedModelException($"A regular expression of the tokenizer needs more than {MaxInstructions} instructions; this library runs none so large.");
         code.Add(instruction);
         return code.Count - 1;
     }

@@ -34,10 +34,13 @@ internal sealed class PreTokenizer(IReadOnlyList<SplitStage> stages, bool prefix
         "deepseek-v3" or "joyai-llm" => Of(KnownPatterns.ThreeDigits, KnownPatterns.ChineseAndJapanese, KnownPatterns.DeepSeekV3),
         "deepseek-llm" => new([Stage(KnownPatterns.LineBreak), Stage(KnownPatterns.CasedWord), Stage(KnownPatterns.DeepSeekPunctuation), Stage(KnownPatterns.BlanksAtEnd),
             Stage(KnownPatterns.ChineseAndKorean), Digits(true)]),
-        "deepseek-coder" => new([Stage(KnownPatterns.LineBreak), Stage(KnownPatterns.LetterWord), Stage(KnownPatterns.PunctuationWord), Stage(KnownPatterns.ChineseAndKorean), Digits(true)]),
+        "deepseek-coder" => new([Stage(KnownPatterns.LineBreak), Stage(KnownPatterns.LetterWord),
+            Stage(KnownPatterns.PunctuationWord), Stage(KnownPatterns.ChineseAndKorean), Digits(true)]),
         "default" => Of(@"[\p{P}\$\+<=>\^~\|]+", KnownPatterns.Gpt2, @"\p{N}+", "[0-9][0-9][0-9]"),
-        _ => throw new UnsupportedModelException($"The file's tokenizer cuts text by the rule '{name}' (tokenizer.ggml.pre), which this library does not know. Known are: gpt-2, smollm, starcoder, "
-            + "qwen2, qwen35, deepseek-r1-qwen, llama-bpe, deepseek-llm, deepseek-coder, deepseek-v3, joyai-llm, default. A Hugging Face folder of the model carries its rule in tokenizer.json; try that."),
+        _ => throw new UnsupportedModelException($"The file's tokenizer cuts text by the rule '{name}' (tokenizer.ggml.pre), which this library does not know. "
+            + "Known are: gpt-2, smollm, starcoder, "
+            + "qwen2, qwen35, deepseek-r1-qwen, llama-bpe, deepseek-llm, deepseek-coder, deepseek-v3, joyai-llm, default. "
+            + "A Hugging Face folder of the model carries its rule in tokenizer.json; try that."),
     };
 
     public static SplitStage Stage(string expression) => new(KnownPatterns.Create(expression));

@@ -30,13 +30,13 @@ internal sealed class RunSplitter(RuneSet? lead, RuneSet set, int max, bool atLi
     {
         for (start = from; start < text.Length;)
         {
-            bool inSet = set.ContainsAt(text, start, out int length);
-            if (lead is not null && lead.ContainsAt(text, start, out int leadLength) && start + leadLength < text.Length && set.ContainsAt(text, start + leadLength, out _))
+            int c = CharacterTables.CodePointAt(text, start, out int length);
+            if (lead is not null && lead.Contains(c) && start + length < text.Length && set.ContainsAt(text, start + length, out _))
             {
-                end = RunEnd(text, start + leadLength);
+                end = RunEnd(text, start + length);
                 return true;
             }
-            if (inSet)
+            if (set.Contains(c))
             {
                 end = RunEnd(text, start);
                 if (!atLineEnd) return true;

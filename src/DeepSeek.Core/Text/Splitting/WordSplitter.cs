@@ -3,8 +3,8 @@ using DeepSeek.Text.Unicode;
 namespace DeepSeek.Text.Splitting;
 
 /// <summary>
-/// The word patterns of the large model families by hand: a table lookup for each character and no backtracking. <see cref="KnownPatterns"/> has the expressions; the tests hold each
-/// of these to <see cref="PatternSplitter"/>'s evaluation of its expression.
+/// The word patterns of the large model families by hand: a table lookup for each character and no backtracking. <see cref="KnownPatterns"/> has the
+/// expressions; the tests hold each of these to <see cref="PatternSplitter"/>'s evaluation of its expression.
 /// </summary>
 internal abstract class WordSplitter : Splitter
 {
@@ -75,7 +75,9 @@ internal sealed class Gpt2Splitter : WordSplitter
     }
 }
 
-/// <summary>Llama 3, Qwen 2 and 3, Qwen 3.5: <see cref="KnownPatterns.Llama3"/>, <see cref="KnownPatterns.Qwen2"/>, <see cref="KnownPatterns.Qwen35"/>.</summary>
+/// <summary>
+/// Llama 3, Qwen 2 and 3, Qwen 3.5: <see cref="KnownPatterns.Llama3"/>, <see cref="KnownPatterns.Qwen2"/>, <see cref="KnownPatterns.Qwen35"/>.
+/// </summary>
 /// <param name="digits">So many digits at most make a piece.</param>
 /// <param name="marks">Whether combining marks belong to words.</param>
 internal sealed class LlamaSplitter(int digits, bool marks) : WordSplitter

@@ -2,8 +2,8 @@ namespace DeepSeek.Text.Unicode;
 
 /// <summary>
 /// Character classes as the regular expressions, the digit splitter and the NFC normaliser of Hugging Face's <c>tokenizers</c> 0.23 know them, measured on that
-/// library; the combining classes and decompositions are those of the Unicode Character Database (https://www.unicode.org/Public/14.0.0/ucd/UnicodeData.txt) less
-/// those that its normaliser does not know. They are data of our own because a model's ids must not change with the Unicode version of the runtime.
+/// library; the combining classes and decompositions are those of the Unicode Character Database (https://www.unicode.org/Public/14.0.0/ucd/UnicodeData.txt)
+/// less those that its normaliser does not know. They are data of our own because a model's ids must not change with the Unicode version of the runtime.
 /// </summary>
 internal static partial class CharacterTables
 {

@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace DeepSeek.Text.Unicode;
 
 /// <summary>
-/// Canonical composition (UAX #15, https://www.unicode.org/reports/tr15/). Our own, because the runtime's needs ICU, which is absent where globalisation is invariant, and because
-/// the tables must be those of the tokenizers that the models were trained with.
+/// Canonical composition (UAX #15, https://www.unicode.org/reports/tr15/). Our own, because the runtime's needs ICU, which is absent where globalisation is
+/// invariant, and because the tables must be those of the tokenizers that the models were trained with.
 /// </summary>
 internal static class Nfc
 {
@@ -37,8 +37,8 @@ internal static class Nfc
     public static bool IsStable(ReadOnlySpan<char> text) => NextUnstable(text, 0) == text.Length;
 
     /// <summary>
-    /// The text in NFC. <paramref name="mask"/>, where given, says something of each UTF-16 unit and is carried over: a unit of the result is marked where any unit of
-    /// the stretch that it was made from is.
+    /// The text in NFC. <paramref name="mask"/>, where given, says something of each UTF-16 unit and is carried over: a unit of the result is marked where
+    /// any unit of the stretch that it was made from is.
     /// </summary>
     public static string Normalize(ReadOnlySpan<char> text, ReadOnlySpan<bool> mask, List<bool>? newMask)
     {

@@ -34,7 +34,8 @@ internal static partial class CharacterTables
     ];
 
     /// <summary>
-    /// Canonical decompositions, one step each: distance from the code point before, first, second. 0 = there is no second; below 0 = the pair is not composed again.
+    /// Canonical decompositions, one step each: distance from the code point before, first, second. 0 = there is no second; below 0 = the pair is not
+    /// composed again.
     /// </summary>
     public static ReadOnlySpan<int> DecompositionData =>
     [
