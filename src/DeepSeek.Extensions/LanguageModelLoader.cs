@@ -1,0 +1,97 @@
+using Microsoft.Extensions.Logging;
+
+namespace DeepSeek.Extensions;
+
+/// <summary>
+/// Loads the model of a registration once, when it is first asked for. Thread-safe. A caller that gives up does not stop the loading for the others; a loading that
+/// failed is tried again by the next caller. Owned by the service provider; disposing it disposes the model.
+/// </summary>
+public sealed partial class LanguageModelLoader : IAsyncDisposable, IDisposable
+{
+    private readonly DeepSeekChatClientOptions options;
+    private readonly TimeProvider? time;
+    private readonly ILogger logger;
+    private readonly CancellationTokenSource disposing = new();
+    private readonly Lock gate = new();
+    private Task<LanguageModel>? loading;
+
+    internal LanguageModelLoader(DeepSeekChatClientOptions options, TimeProvider? time, ILogger logger) => (this.options, this.time, this.logger) = (options, time, logger);
+
+    /// <summary>The model where it is loaded; null before.</summary>
+    public LanguageModel? Model => loading is { IsCompletedSuccessfully: true } done ? done.Result : null;
+
+    /// <summary>What the last loading failed with; null where none failed, or the model was loaded since.</summary>
+    public Exception? Failure { get; private set; }
+
+    /// <summary>The model; loads it where it is not loaded yet.</summary>
+    /// <param name="cancellationToken">Gives up waiting; the loading goes on.</param>
+    /// <exception cref="ModelException">It cannot be loaded.</exception>
+    public async ValueTask<LanguageModel> GetAsync(CancellationToken cancellationToken = default)
+    {
+        Task<LanguageModel> task;
+        lock (gate)
+        {
+            ObjectDisposedException.ThrowIf(disposing.IsCancellationRequested, this);
+            task = loading = loading is null || loading.IsFaulted || loading.IsCanceled ? Task.Run(LoadAsync) : loading;
+        }
+        return await task.WaitAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task<LanguageModel> LoadAsync()
+    {
+        long start = (time ?? TimeProvider.System).GetTimestamp();
+        try
+        {
+            Loading(options.Path);
+            LanguageModel model = await LanguageModel.LoadAsync(options.Path, options.ToModelOptions(time), new LogProgress(this), disposing.Token).ConfigureAwait(false);
+            Failure = null;
+            Loaded(model.Info.ToString(), (time ?? TimeProvider.System).GetElapsedTime(start).TotalMilliseconds);
+            foreach (string warning in model.Info.Warnings) Warning(warning);
+            return model;
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            Failure = e;
+            Failed(e, options.Path);
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        Task<LanguageModel>? task;
+        lock (gate)
+        {
+            if (disposing.IsCancellationRequested) return;
+            disposing.Cancel();
+            task = loading;
+        }
+        if (task is null) return;
+        await ((Task)task).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (task.IsCompletedSuccessfully) await (await task.ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
+
+    [LoggerMessage(LogLevel.Information, "Loading the model '{Path}'.")]
+    private partial void Loading(string path);
+
+    [LoggerMessage(LogLevel.Debug, "{Stage}: {Percent} %.")]
+    private partial void Progressed(string stage, int percent);
+
+    [LoggerMessage(LogLevel.Information, "Loaded in {Milliseconds:0} ms: {Info}")]
+    private partial void Loaded(string info, double milliseconds);
+
+    [LoggerMessage(LogLevel.Warning, "{Warning}")]
+    private partial void Warning(string warning);
+
+    [LoggerMessage(LogLevel.Error, "The model '{Path}' could not be loaded.")]
+    private partial void Failed(Exception exception, string path);
+
+    private sealed class LogProgress(LanguageModelLoader loader) : IProgress<LoadProgress>
+    {
+        public void Report(LoadProgress value) => loader.Progressed(value.Stage, (int)(value.Fraction * 100));
+    }
+}
