@@ -168,8 +168,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     /// <summary>A request for text, not yet submitted.</summary>
     internal GenerationRequest NewRequest(ReadOnlySpan<int> prompt, GenerationOptions options, bool keepLastLogits = false)
     {
-        foreach (int id in prompt)
-            if ((uint)id >= (uint)loaded.Model.VocabularySize) throw new InvalidOptionException($"The prompt has the token id {id}; the vocabulary has {loaded.Model.VocabularySize} entries, from 0.");
+        CheckTokens(prompt);
         SamplingSettings sampling = loaded.Defaults.Resolve(options, BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)));
         int[] ends = [.. options.IgnoreEndOfTurn ? [] : loaded.EndTokens, .. options.StopTokens ?? []];
         var settings = new GenerationSettings(sampling, options.MaxTokens ?? loaded.Settings.ContextLength, ends, loaded.Settings.Entries, options.TopLogProbabilities, Options.Speculation)
@@ -179,6 +178,12 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
             KeepsLastLogits = keepLastLogits,
         };
         return new GenerationRequest(prompt, settings, null, loaded.Settings, loaded.Engine.BlockTokens, loaded.Engine.DraftsByModule);
+    }
+
+    private void CheckTokens(ReadOnlySpan<int> prompt)
+    {
+        foreach (int id in prompt)
+            if ((uint)id >= (uint)loaded.Model.VocabularySize) throw new InvalidOptionException($"The prompt has the token id {id}; the vocabulary has {loaded.Model.VocabularySize} entries, from 0.");
     }
 
     private async IAsyncEnumerable<GenerationUpdate> StreamAsync(int[] prompt, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken = default)

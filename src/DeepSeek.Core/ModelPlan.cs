@@ -66,6 +66,9 @@ public sealed record ModelPlan
     /// <summary>Tokens a second to expect of one answer: what the memory's speed allows. The real figure is somewhat below.</summary>
     public required double ExpectedTokensPerSecond { get; init; }
 
+    /// <summary>Every tensor of the file.</summary>
+    public required IReadOnlyList<PlannedTensor> Tensors { get; init; }
+
     /// <summary>Whether it fits.</summary>
     public required PlanVerdict Verdict { get; init; }
 
@@ -76,3 +79,10 @@ public sealed record ModelPlan
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
         $"{Name}: {Architecture}, {ParameterCount / 1e6:0.#} M parameters, {Format}, weights {WeightBytes / 1e6:0} MB, cache {CacheBytesPerToken / 1e3:0.#} kB a token, context {ContextLength}, about {ExpectedTokensPerSecond:0.#} tokens/s. {Advice}");
 }
+
+/// <summary>A tensor of a model's file.</summary>
+/// <param name="Name">Its Hugging Face name.</param>
+/// <param name="Type">The format of its numbers: <c>BF16</c>, <c>Q4_K</c>, …</param>
+/// <param name="Shape">Dimensions, outermost first.</param>
+/// <param name="Bytes">Bytes in the file.</param>
+public sealed record PlannedTensor(string Name, string Type, IReadOnlyList<long> Shape, long Bytes);

@@ -66,22 +66,8 @@ internal sealed class NllVerb(Arguments arguments) : ModelVerb(arguments)
     public override JsonNode Answer(JsonObject line)
     {
         int[] ids = Lists.Ints(line["ids"]);
-        double total = 0;
-        Score(ids, true, step ? 1 : int.MaxValue, (i, logits) =>
-        {
-            if (i + 1 < ids.Length) total += LogSum(logits) - logits[ids[i + 1]];
-        });
-        return new JsonObject { ["mean_nll"] = total / (ids.Length - 1) };
-    }
-
-    /// <summary>In double precision: this measures, it does not generate.</summary>
-    private static double LogSum(ReadOnlySpan<float> x)
-    {
-        float max = float.NegativeInfinity;
-        foreach (float v in x) max = MathF.Max(max, v);
-        double sum = 0;
-        foreach (float v in x) sum += Math.Exp(v - max);
-        return max + Math.Log(sum);
+        IReadOnlyList<float> scores = Model.ScoreAsync(ids, step ? 1 : int.MaxValue, CancellationToken.None).GetAwaiter().GetResult();
+        return new JsonObject { ["mean_nll"] = -scores.Sum(s => (double)s) / scores.Count };
     }
 }
 
