@@ -24,12 +24,12 @@ internal static unsafe class GgufExport
     /// <param name="recipe">How to store the matrices.</param>
     /// <param name="progress">Told a few times a second or less; may be null.</param>
     /// <param name="threads">Rows at the same time; 0: one a processor.</param>
-    /// <param name="keepDraftModules">Also writes multi-token prediction layers of Hugging Face folders, which llama.cpp does not accept in deepseek2 files.</param>
+    /// <param name="keepDraftModules">Whether multi-token prediction layers are written (as nextn.*); readers from before they were known in deepseek2 files refuse them.</param>
     /// <param name="cancellationToken">Stops, and leaves no file.</param>
     /// <exception cref="UnsupportedModelException">The source's architecture, tokenizer or a tensor has no form in GGUF that is known.</exception>
     /// <exception cref="InvalidModelFileException">The source is broken.</exception>
     /// <exception cref="InvalidOptionException">The file cannot be written there.</exception>
-    public static void Run(Checkpoint source, string path, GgufRecipe recipe, IProgress<GgufExportProgress>? progress = null, int threads = 0, bool keepDraftModules = false, CancellationToken cancellationToken = default)
+    public static void Run(Checkpoint source, string path, GgufRecipe recipe, IProgress<GgufExportProgress>? progress = null, int threads = 0, bool keepDraftModules = true, CancellationToken cancellationToken = default)
     {
         path = Path.GetFullPath(path);
         if (source is GgufCheckpoint gguf && gguf.File.Tensors.Any(t => Path.GetFullPath(t.File.Path) == path))

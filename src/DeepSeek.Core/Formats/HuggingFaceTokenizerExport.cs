@@ -95,7 +95,7 @@ internal sealed class HuggingFaceTokenizerExport
                 var token = new ModelConfig(element, tokenizer.Source);
                 string text = token.Text("content") ?? throw tokenizer.Wrong("added_tokens", element, "objects with id and content");
                 int id = token.Int("id", 0, MaxTokens);
-                entries.Add((id, text, token.Bool("special", false) ? Control : UserDefined));
+                entries.Add((id, text, token.Bool("special", false) || LooksSpecial(text) ? Control : UserDefined));
                 added[text] = id;
             }
         int count = Math.Max(source.Config.Int("vocab_size"), entries.Count == 0 ? 0 : entries.Max(e => e.Id) + 1);
@@ -107,6 +107,10 @@ internal sealed class HuggingFaceTokenizerExport
         int Id(JsonElement value, string text) => value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int id) && id is >= 0 and < MaxTokens ? id
             : throw new InvalidModelFileException($"In '{tokenizer.Source}', the token '{text}' has the id {value.GetRawText()}, expected an integer from 0 to {MaxTokens - 1}.");
     }
+
+    /// <summary>DeepSeek's tokenizers call their turn marks ordinary; a text that a user writes must not become one.</summary>
+    private static bool LooksSpecial(string text)
+        => text.StartsWith("<|", StringComparison.Ordinal) && text.EndsWith("|>", StringComparison.Ordinal) || text.StartsWith("<｜", StringComparison.Ordinal) && text.EndsWith("｜>", StringComparison.Ordinal);
 
     private List<string> Merges(ModelConfig model)
     {
