@@ -18,6 +18,7 @@ internal sealed class ChatTemplate
 
     private readonly Dictionary<string, Jinja.Program> programs;
     private readonly IReadOnlyDictionary<string, string> specialTokens;
+    private readonly bool knowsDeveloper;
 
     /// <summary>Ours, for conversations with tools, where the model's own template cannot write them.</summary>
     private readonly Jinja.Program? toolProgram;
@@ -35,6 +36,7 @@ internal sealed class ChatTemplate
         if (!templates.TryGetValue("default", out string? text))
             throw new ChatTemplateException($"The model has chat templates named {string.Join(", ", templates.Keys.Select(k => $"'{k}'"))}, and none named 'default'.");
         Source = text;
+        knowsDeveloper = text.Contains("developer", StringComparison.Ordinal);
         programs = templates.ToDictionary(t => t.Key, t => Parser.Parse(t.Value));
         this.specialTokens = specialTokens;
         Dialect = ToolCallDialect.Detect(templates.GetValueOrDefault("tool_use") ?? text);
@@ -56,8 +58,33 @@ internal sealed class ChatTemplate
     /// <param name="variables">Further variables: enable_thinking, ….</param>
     /// <param name="addGenerationPrompt">Ends with the beginning of the assistant's turn.</param>
     /// <param name="clock">What strftime_now shows.</param>
+    /// <remarks>Where the template refuses a conversation in which one role speaks twice in a row, those turns are merged into one.</remarks>
     /// <exception cref="ChatTemplateException">The template refuses the conversation, or does not end.</exception>
     public RenderedPrompt Render(IReadOnlyList<Message> messages, IReadOnlyList<ToolDefinition>? tools, IReadOnlyDictionary<string, JsonElement>? variables, bool addGenerationPrompt, TimeProvider clock)
+    {
+        try
+        {
+            return RenderAsGiven(messages, tools, variables, addGenerationPrompt, clock);
+        }
+        catch (ChatTemplateException) when (Merged(messages) is { } merged && merged.Count < messages.Count)
+        {
+            return RenderAsGiven(merged, tools, variables, addGenerationPrompt, clock);
+        }
+    }
+
+    private static List<Message> Merged(IReadOnlyList<Message> messages)
+    {
+        List<Message> merged = [];
+        foreach (Message message in messages)
+        {
+            bool joins = merged.Count > 0 && message.Role is Role.System or Role.User or Role.Developer && merged[^1].Role == message.Role && merged[^1].Name == message.Name;
+            if (joins) merged[^1] = merged[^1] with { Content = merged[^1].Content + "\n\n" + message.Content };
+            else merged.Add(message);
+        }
+        return merged;
+    }
+
+    private RenderedPrompt RenderAsGiven(IReadOnlyList<Message> messages, IReadOnlyList<ToolDefinition>? tools, IReadOnlyDictionary<string, JsonElement>? variables, bool addGenerationPrompt, TimeProvider clock)
     {
         bool hasTools = tools is { Count: > 0 } || messages.Any(m => m.Role == Role.Tool || m.ToolCalls.Count > 0);
         Dict all = Variables(messages, tools, variables, addGenerationPrompt);
@@ -69,7 +96,7 @@ internal sealed class ChatTemplate
 
     private static readonly JsonElement False = JsonElement.Parse("false");
 
-    private static Dict Variables(IReadOnlyList<Message> messages, IReadOnlyList<ToolDefinition>? tools, IReadOnlyDictionary<string, JsonElement>? variables, bool addGenerationPrompt)
+    private Dict Variables(IReadOnlyList<Message> messages, IReadOnlyList<ToolDefinition>? tools, IReadOnlyDictionary<string, JsonElement>? variables, bool addGenerationPrompt)
     {
         var all = new Dict();
         all["messages"] = messages.Select(object? (m) => Turn(m)).ToList();
@@ -144,7 +171,7 @@ internal sealed class ChatTemplate
         return new(text.Value, text.Untrusted);
     }
 
-    private static Dict Turn(Message message)
+    private Dict Turn(Message message)
     {
         var turn = new Dict();
         turn["role"] = Str.Trusted(message.Role switch
@@ -153,7 +180,7 @@ internal sealed class ChatTemplate
             Role.User => "user",
             Role.Assistant => "assistant",
             Role.Tool => "tool",
-            _ => "developer",
+            _ => knowsDeveloper ? "developer" : "system",
         });
         turn["content"] = Str.FromCaller(message.Content);
         if (message.Reasoning is not null)

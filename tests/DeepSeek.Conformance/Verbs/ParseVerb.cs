@@ -18,17 +18,18 @@ internal sealed class ParseVerb(ToolCallDialect? dialect) : IVerb
         var reasoning = new StringBuilder();
         var content = new StringBuilder();
         var calls = new JsonArray();
-        foreach (OutputEvent e in pieces.SelectMany(parser.Feed).Concat(Deferred()))
-        {
-            if (e.Kind == OutputKind.Reasoning) reasoning.Append(e.Text);
-            else if (e.Kind == OutputKind.Content) content.Append(e.Text);
-            else calls.Add(new JsonObject { ["name"] = e.Call!.Name, ["arguments"] = JsonNode.Parse(e.Call.Arguments.GetRawText()) });
-        }
+        foreach (string piece in pieces) Add(parser.Feed(piece));
+        Add(parser.Finish());
         return new JsonObject { ["reasoning"] = parser.HasReasoning ? reasoning.ToString() : null, ["content"] = content.ToString(), ["tool_calls"] = calls };
 
-        IEnumerable<OutputEvent> Deferred()
+        void Add(IReadOnlyList<OutputEvent> events)
         {
-            foreach (OutputEvent e in parser.Finish()) yield return e;
+            foreach (OutputEvent e in events)
+            {
+                if (e.Kind == OutputKind.Reasoning) reasoning.Append(e.Text);
+                else if (e.Kind == OutputKind.Content) content.Append(e.Text);
+                else calls.Add(new JsonObject { ["name"] = e.Call!.Name, ["arguments"] = JsonNode.Parse(e.Call.Arguments.GetRawText()) });
+            }
         }
     }
 

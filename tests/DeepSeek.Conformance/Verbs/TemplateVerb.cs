@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using DeepSeek.Formats;
 using DeepSeek.Text;
 
 namespace DeepSeek.Conformance.Verbs;
@@ -10,7 +11,14 @@ internal sealed class TemplateVerb(string template, TimeProvider clock) : IVerb
 {
     private readonly Dictionary<string, ChatTemplate> bySpecialTokens = [];
 
-    public static TemplateVerb Open(Arguments arguments) => new(File.ReadAllText(arguments.Required), FixedClock.From(arguments["--date"]));
+    public static TemplateVerb Open(Arguments arguments) => new(Source(arguments.Required), FixedClock.From(arguments["--date"]));
+
+    private static string Source(string path)
+    {
+        if (Path.GetExtension(path) is ".jinja" or ".txt") return File.ReadAllText(path);
+        using Checkpoint model = Checkpoint.Open(path);
+        return model.ChatTemplate ?? throw new ChatTemplateException($"'{path}' has no chat template.");
+    }
 
     public JsonNode Answer(JsonObject line)
     {

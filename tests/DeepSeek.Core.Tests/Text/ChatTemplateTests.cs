@@ -59,6 +59,23 @@ public class ChatTemplateTests
     }
 
     [Fact]
+    public void TurnsOfOneRole_AreMergedWhereTheTemplateRefusesThem()
+    {
+        const string Alternating = "{% for m in messages %}{% if loop.previtem is defined and loop.previtem.role == m.role %}{{ raise_exception('roles must alternate') }}{% endif %}[{{ m.role }}:{{ m.content }}]{% endfor %}";
+        Assert.Equal("[user:a\n\nb][assistant:c]", Render(new ChatTemplate(Alternating, Tokens()), [Message.User("a"), Message.User("b"), Message.Assistant("c")]).Text);
+        Assert.Throws<ChatTemplateException>(() => Render(new ChatTemplate(Alternating, Tokens()), [Message.Assistant("a"), Message.Assistant("b")]));
+        Assert.Equal("[user:a][user:b]", Render(new ChatTemplate("{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}", Tokens()), [Message.User("a"), Message.User("b")]).Text);
+    }
+
+    [Fact]
+    public void Developer_IsSystemWhereTheTemplateDoesNotKnowIt()
+    {
+        var developer = new Message(Role.Developer, "D");
+        Assert.Equal("system", Render(new ChatTemplate("{{ messages[0].role }}", Tokens()), [developer]).Text);
+        Assert.Equal("developer", Render(new ChatTemplate("{% if messages[0].role == 'developer' %}{{ messages[0].role }}{% endif %}", Tokens()), [developer]).Text);
+    }
+
+    [Fact]
     public void CallersControlTokens_StayUntrusted() => CheckProvenance(Directory.GetFiles(SharedData.Local("templates"), "*.jinja"));
 
     [SharedFact]

@@ -31,7 +31,7 @@ internal static class Filters
         ["groupby"] = (e, value, a) => SequenceFilters.GroupBy(e, value, a),
         ["indent"] = (e, value, a) => TextFilters.Indent(e, value, a),
         ["int"] = (_, value, a) => ToInteger(value, a),
-        ["items"] = Plain("items", (e, value) => value switch { Dict dict => new Lazy(new DictView(dict, "items").Items()), Undefined => new Lazy([]), _ => throw Fail.Type("Can only get item pairs from a mapping.") }),
+        ["items"] = Plain("items", (e, value) => new Lazy(SequenceFilters.Items(value))),
         ["join"] = (e, value, a) => TextFilters.Join(e, value, a),
         ["last"] = Plain("last", (e, value) => SequenceFilters.Last(e, value)),
         ["length"] = (e, value, a) => Length(value, a),

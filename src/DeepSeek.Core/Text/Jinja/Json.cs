@@ -128,6 +128,7 @@ internal static class Json
     /// <summary>A JSON value as the language sees it. Its strings are the caller's unless <paramref name="trusted"/>.</summary>
     public static object? Value(JsonElement json, bool trusted = false)
     {
+        Meter.CheckStack();
         switch (json.ValueKind)
         {
             case JsonValueKind.Object:

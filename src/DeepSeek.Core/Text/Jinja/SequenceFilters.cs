@@ -54,6 +54,13 @@ internal static class SequenceFilters
         }
     }
 
+    public static IEnumerable<object?> Items(object? value)
+    {
+        if (value is Undefined) yield break;
+        if (value is not Dict dict) throw Fail.Type("Can only get item pairs from a mapping.");
+        foreach (object? pair in new DictView(dict, "items").Items()) yield return pair;
+    }
+
     public static object? First(Evaluator e, object? value)
     {
         foreach (object? item in Operators.Iterate(value, e.Meter)) return item;

@@ -100,7 +100,7 @@ internal sealed class Str(string value, TextRange[] untrusted, bool isMarkup = f
     /// <summary>Each code point as a string of its own.</summary>
     public IEnumerable<Str> Characters()
     {
-        for (int i = 0; i < Length; i++) yield return Slice(i, i + 1);
+        for (int i = 0; i < Length; i++) yield return Slice(i, i + 1).AsPlain();
     }
 
     public override bool Equals(object? obj) => obj is Str other && Value == other.Value;

@@ -80,16 +80,15 @@ internal static class TextFilters
         return StringMethods.Replace(e.Autoescape ? Soft(value, e) : Soft(value, e).AsPlain(), old, with, a[2] is Missing or null ? -1 : Numbers.Int(a[2]), e.Meter);
     }
 
-    public static Str Truncate(Evaluator e, object? value, CallArguments arguments)
+    public static object? Truncate(Evaluator e, object? value, CallArguments arguments)
     {
         object?[] a = arguments.Bind("truncate", "length?", "killwords?", "end?", "leeway?");
-        if (value is Undefined) return Str.Empty;
-        Str s = value as Str ?? throw Fail.Type($"object of type '{Kind.Name(value)}' has no len()");
         Str end = a[2] is Missing ? Str.Trusted("...") : Soft(a[2], e);
         int length = a[0] is Missing ? 255 : Numbers.Int(a[0]), leeway = a[3] is Missing or null ? 5 : Numbers.Int(a[3]);
         if (length < end.Length) throw new ChatTemplateException($"AssertionError: expected length >= {end.Length}, got {length}");
         if (leeway < 0) throw new ChatTemplateException($"AssertionError: expected leeway >= 0, got {leeway}");
-        if (s.Length <= (long)length + leeway) return s;
+        if (Filters.Length(value, new([], [])) <= (long)length + leeway) return value;
+        Str s = value as Str ?? throw Fail.Type($"cannot truncate '{Kind.Name(value)}'");
         Str kept = s.Slice(0, length - end.Length);
         int blank = kept.Value.LastIndexOf(' ');
         if ((a[1] is Missing || !Operators.Truth(a[1])) && blank >= 0) kept = kept.Cut(0, blank);

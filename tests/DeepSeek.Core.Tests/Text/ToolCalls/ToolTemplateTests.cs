@@ -1,4 +1,5 @@
 using System.Text.Json;
+using DeepSeek.Formats;
 using DeepSeek.Tests;
 using DeepSeek.Text;
 
@@ -72,6 +73,9 @@ public class ToolTemplateTests
         Assert.False(Load("qwen3").ReplacesToolPart);
         Assert.False(Load("deepseek_v4").ReplacesToolPart);
         Assert.False(Load("smollm2").ReplacesToolPart);
+        using Checkpoint model = Checkpoint.Open(Directory.GetFiles(SharedData.Model("tiny-reasoner"), "*.gguf").Single());
+        var reasoner = new ChatTemplate(model.ChatTemplate!, new Dictionary<string, string>());
+        Assert.Equal(("deepseek_v3_1", false), (reasoner.Dialect?.Name, reasoner.ReplacesToolPart));
     }
 
     [Fact]
