@@ -18,11 +18,11 @@ public enum CacheType
 /// <summary>When tokens are drafted ahead and verified together. The text is the same with and without.</summary>
 public enum Speculation
 {
-    /// <summary>Where the model has a draft module and drafting pays.</summary>
+    /// <summary>Where the model has a draft module; drafting pauses while too few drafts are accepted.</summary>
     Auto,
     /// <summary>Never.</summary>
     Off,
-    /// <summary>Always: by the model's draft module, or by looking the prompt up where it has none.</summary>
+    /// <summary>By the model's draft module, or by looking the prompt up where it has none; drafting pauses while too few drafts are accepted.</summary>
     On,
 }
 
