@@ -100,15 +100,15 @@ internal sealed class KvCache(CacheStorage storage, bool sharePrefixes)
         }
     }
 
-    /// <summary>A table over the same blocks; who writes first copies.</summary>
-    public void Fork(BlockTable from, BlockTable to)
+    /// <summary>A table over the same blocks, as far as they hold the first <paramref name="positions"/>; who writes first copies.</summary>
+    public void Fork(BlockTable from, BlockTable to, int positions)
     {
-        foreach (int block in from.Blocks)
+        foreach (int block in from.Blocks[..BlocksFor(positions)])
         {
             pool.Hold(block);
             to.Add(block);
         }
-        to.IndexedCount = from.IndexedCount;
+        to.IndexedCount = Math.Min(from.IndexedCount, to.Count);
     }
 
     /// <summary>Empties a table. The last blocks are given away first later on, because earlier ones are worth nothing less without them.</summary>

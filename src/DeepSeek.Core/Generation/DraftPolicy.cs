@@ -6,6 +6,9 @@ namespace DeepSeek.Generation;
 /// <param name="mode">Off: none.</param>
 internal sealed class DraftPolicy(Speculation mode)
 {
+    /// <summary>A module that gives its best token less than this is guessing: nothing is drafted.</summary>
+    public const double LeastProbability = 0.25;
+
     /// <summary>Weight of a new observation.</summary>
     private const float Step = 0.2f;
 

@@ -114,7 +114,12 @@ internal sealed class GenerationRequest : Request
     }
 
     public override int Draft(Span<float> logits, int position, Sampler sampler)
-        => sampler.Draw(logits[..settings.Entries], settings.Sampling, said, position); // the same number decides for draft and model: where their distributions agree, so do the draws
+    {
+        logits = logits[..settings.Entries];
+        double least = Vectors.LogSumOfExponentials(logits) + Math.Log(DraftPolicy.LeastProbability);
+        if (Vectors.Max(logits) < least) return -1;
+        return sampler.Draw(logits, settings.Sampling, said, position); // the same number decides for draft and model: where their distributions agree, so do the draws
+    }
 
     public override void OnDrafts(int drafted, int accepted) => drafts.Observe(drafted, accepted);
 

@@ -45,7 +45,7 @@ internal abstract class Request
     /// <summary>Most tokens that are worth drafting for the next step.</summary>
     public virtual int DraftLimit => 0;
 
-    /// <summary>The token that a draft module's logits stand for. It may change the logits.</summary>
+    /// <summary>The token that a draft module's logits stand for; −1 where none is likely enough. It may change the logits.</summary>
     public virtual int Draft(Span<float> logits, int position, Sampler sampler) => Sampler.Largest(logits);
 
     /// <summary>Learns what became of drafts: that many were looked at, that many of them accepted.</summary>

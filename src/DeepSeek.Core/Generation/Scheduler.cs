@@ -41,7 +41,7 @@ internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepToke
     {
         if (running.Count >= maxSequences) return false;
         Arrive(to, SequenceState.Running);
-        cache.Fork(from.Blocks, to.Blocks);
+        cache.Fork(from.Blocks, to.Blocks, from.Computed);
         to.CachedTokens = to.Computed = from.Computed;
         running.Add(to);
         return true;
@@ -128,7 +128,9 @@ internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepToke
         if (cache.Needed(s.Blocks, start, Math.Min(s.Length + 1, s.Capacity)) > cache.AvailableCount)
         {
             cache.Release(s.Blocks);
-            return false;
+            if (running.Count > 0) return false;
+            start = 0; // its known beginning and the copy that it would write to do not fit together: alone, it is computed anew
+            if (cache.BlocksFor(Math.Min(s.Length + 1, s.Capacity)) > cache.AvailableCount) return false;
         }
         s.Computed = start;
         if (s.CachedTokens < 0) s.CachedTokens = start;

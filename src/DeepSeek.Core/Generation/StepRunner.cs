@@ -206,7 +206,9 @@ internal sealed class StepRunner
             {
                 Sequence s = planned[drafting[k]];
                 backend.Read(scores.TakeRows(k, 1), logits);
-                s.AddDraft(s.Request!.Draft(logits, s.Length + s.DraftCount, sampler));
+                int draft = s.Request!.Draft(logits, s.Length + s.DraftCount, sampler);
+                if (draft < 0) continue;
+                s.AddDraft(draft);
                 if (Math.Min(s.Request.DraftLimit, s.Capacity - s.Length - 1) <= s.DraftCount) continue;
                 draftRows[rows] = draftLayout.OutputRows[k];
                 drafting[rows++] = drafting[k];

@@ -77,7 +77,7 @@ public class KvCacheTests
         var a = new BlockTable(4);
         Compute(cache, storage, a, tokens, 0);
         var b = new BlockTable(4);
-        cache.Fork(a, b);
+        cache.Fork(a, b, 6);
         Assert.Equal(2, cache.HeldCount);
         Compute(cache, storage, b, [.. tokens, 77], 6);
         Assert.Equal(1, storage.Copies);

@@ -14,7 +14,7 @@ public class SchedulerTests
     /// </summary>
     [Fact]
     public void WhateverHappens_RowsAreRight_NothingLeaks_NobodyStarves()
-        => Prop.ForAll(Gen.Choose(0, int.MaxValue - 1).ToArbitrary(), seed => { Run(seed); return true; }).Check(Config.QuickThrowOnFailure.WithMaxTest(300));
+        => Prop.ForAll(Gen.Choose(0, int.MaxValue - 1).ToArbitrary(), seed => { Run(seed); return true; }).Check(Config.QuickThrowOnFailure.WithMaxTest(150));
 
     private static void Run(int seed)
     {
