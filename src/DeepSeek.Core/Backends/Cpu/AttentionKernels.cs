@@ -7,7 +7,8 @@ namespace DeepSeek.Backends.Cpu;
 
 /// <summary>
 /// The inner loops of attention. Each number of a result is one chain of fused multiplications in a fixed order (scores: along the head; weighted sums: along the
-/// keys of a chunk), however many rows are computed together: results do not depend on how rows were grouped.
+/// keys of a chunk), however many rows are computed together: results do not depend on how rows were grouped. Kernels are compiled with full optimisation at once
+/// (AggressiveOptimization): a first version without it would be a hundred times slower, for the whole of a first prompt.
 /// </summary>
 internal static unsafe class AttentionKernels
 {
@@ -24,7 +25,7 @@ internal static unsafe class AttentionKernels
     public static int BlockRows(int left) => left <= RowBlock ? left : left < 2 * RowBlock ? (left + 1) / 2 : RowBlock;
 
     /// <summary>Packs 32 rows of numbers: packed[d][row], rows of it stride numbers apart. Loads may go beyond a head's end; what they find there is not stored.</summary>
-    [SkipLocalsInit]
+    [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Pack<TFormat>(nint* rows, int width, int first, int size, float* packed, int stride) where TFormat : struct, IRowFormat
     {
         for (int half = 0; half < 2; half++, rows += 16, packed += 16)
@@ -43,7 +44,7 @@ internal static unsafe class AttentionKernels
             }
     }
 
-    [SkipLocalsInit]
+    [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Transpose<TFormat>(nint* rows, int width, int at, int count, float* packed, int stride) where TFormat : struct, IRowFormat
     {
         float* square = stackalloc float[256];
@@ -80,7 +81,7 @@ internal static unsafe class AttentionKernels
     }
 
     /// <summary>16 rows of 16 numbers, transposed in four rounds of shuffles.</summary>
-    [SkipLocalsInit]
+    [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Transpose512<TFormat>(nint* rows, int width, int at, float* packed, int stride) where TFormat : struct, IRowFormat
     {
         Vector512<float>* q = stackalloc Vector512<float>[16];
@@ -100,7 +101,7 @@ internal static unsafe class AttentionKernels
     }
 
     /// <summary>16 rows of 32 numbers of 16 bits: pairs of neighbours are transposed as one, then parted.</summary>
-    [SkipLocalsInit]
+    [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void TransposePairs<TFormat>(nint* rows, int at, float* packed, int stride) where TFormat : struct, IRowFormat
     {
         Vector512<float>* q = stackalloc Vector512<float>[16];
@@ -150,17 +151,24 @@ internal static unsafe class AttentionKernels
     }
 
     /// <summary>Packs up to <see cref="RowBlock"/> rows for <see cref="Scores"/>, every number times the scale: packed[d][row].</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void PackRow(float* source, int rows, int row, int size, float scale, float* packed)
     {
         for (int d = 0; d < size; d++) packed[d * rows + row] = source[d] * scale;
     }
 
-    /// <summary>Asks for numbers [first, first + size) of rows to be brought near.</summary>
-    public static void Prefetch(nint* rows, int count, long firstByte, long bytes)
+    /// <summary>Memory that is asked for while scores are computed: two sets of 32 rows, 2^Shift cache lines of each from a byte on.</summary>
+    public readonly struct Ahead(nint* keys, long keyByte, nint* values, long valueByte, int shift)
     {
-        if (!Sse.IsSupported) return;
-        for (int k = 0; k < count; k++)
-            for (long b = 0; b < bytes; b += 64) Sse.Prefetch1((byte*)rows[k] + firstByte + b);
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Fetch(int step)
+        {
+            if (!Sse.IsSupported || keys == null) return;
+            int row = step >> shift & PanelKeys - 1;
+            long line = (step & (1 << shift) - 1) * 64L;
+            Sse.Prefetch1((byte*)keys[row] + keyByte + line);
+            Sse.Prefetch1((byte*)values[row] + valueByte + line);
+        }
     }
 
     /// <summary>How many rows a kernel works on, as a type argument: each count is compiled on its own, with its sums in registers.</summary>
@@ -179,27 +187,29 @@ internal static unsafe class AttentionKernels
     private readonly struct Rows8 : IRows { public static int Count => 8; }
 
     /// <summary>scores[row][key] = q_row · key for 32 packed keys. q: packed[d][row]; rows of scores lie stride numbers apart.</summary>
-    public static void Scores(float* q, int rows, float* keys, int size, float* scores, int stride)
+    public static void Scores(float* q, int rows, float* keys, int size, float* scores, int stride, Ahead ahead = default)
     {
         switch (rows)
         {
-            case 1: Scores<Rows1>(q, keys, size, scores, stride); break;
-            case 2: Scores<Rows2>(q, keys, size, scores, stride); break;
-            case 3: Scores<Rows3>(q, keys, size, scores, stride); break;
-            case 4: Scores<Rows4>(q, keys, size, scores, stride); break;
-            case 5: Scores<Rows5>(q, keys, size, scores, stride); break;
-            case 6: Scores<Rows6>(q, keys, size, scores, stride); break;
-            case 7: Scores<Rows7>(q, keys, size, scores, stride); break;
-            case 8: Scores<Rows8>(q, keys, size, scores, stride); break;
+            case 1: Scores<Rows1>(q, keys, size, scores, stride, ahead); break;
+            case 2: Scores<Rows2>(q, keys, size, scores, stride, ahead); break;
+            case 3: Scores<Rows3>(q, keys, size, scores, stride, ahead); break;
+            case 4: Scores<Rows4>(q, keys, size, scores, stride, ahead); break;
+            case 5: Scores<Rows5>(q, keys, size, scores, stride, ahead); break;
+            case 6: Scores<Rows6>(q, keys, size, scores, stride, ahead); break;
+            case 7: Scores<Rows7>(q, keys, size, scores, stride, ahead); break;
+            case 8: Scores<Rows8>(q, keys, size, scores, stride, ahead); break;
         }
     }
 
-    private static void Scores<TRows>(float* q, float* keys, int size, float* scores, int stride) where TRows : struct, IRows
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Scores<TRows>(float* q, float* keys, int size, float* scores, int stride, Ahead ahead) where TRows : struct, IRows
     {
         Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default, a4 = default, a5 = default, a6 = default, a7 = default;
         Vector512<float> b0 = default, b1 = default, b2 = default, b3 = default, b4 = default, b5 = default, b6 = default, b7 = default;
         for (int d = 0; d < size; d++, q += TRows.Count, keys += PanelKeys)
         {
+            ahead.Fetch(d);
             Vector512<float> k0 = Vector512.Load(keys), k1 = Vector512.Load(keys + 16);
             Add(q[0], k0, k1, ref a0, ref b0);
             if (TRows.Count > 1) Add(q[1], k0, k1, ref a1, ref b1);
@@ -224,6 +234,7 @@ internal static unsafe class AttentionKernels
     /// The softmax of a row of scores within its chunk: scores become e^(s − m) for keys [from, limit) and 0 for the others up to 'end'; returns their
     /// sum and m, the largest score (−∞ with sum 0 where there is none).
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static (float Largest, float Sum) Softmax(float* scores, int from, int limit, int end)
     {
         if (limit <= from)
@@ -272,6 +283,7 @@ internal static unsafe class AttentionKernels
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Sum<TFormat, TRows>(float* p, int keys, nint* values, int width, int at, float* sums, int stride, float* keep, float* take)
         where TFormat : struct, IRowFormat where TRows : struct, IRows
     {

@@ -18,6 +18,7 @@ internal static unsafe class CacheRows
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void StoreBrains(float* source, ushort* row, int width)
     {
         int i = 0;
@@ -38,6 +39,7 @@ internal static unsafe class CacheRows
         return Vector512.ConditionalSelect(isNan, bits >>> 16 | Vector512.Create(0x40u), rounded);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void StoreHalves(float* source, ushort* row, int width)
     {
         int i = 0;
@@ -60,7 +62,7 @@ internal static unsafe class CacheRows
         return sign | Vector512.ConditionalSelect(Vector512.GreaterThanOrEqual(magnitude, Vector512.Create(0x4780_0000u)), beyond, result);
     }
 
-    [SkipLocalsInit]
+    [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void StoreBytes(float* source, sbyte* row, int width)
     {
         float* scales = (float*)(row + (width + 3) / 4 * 4);

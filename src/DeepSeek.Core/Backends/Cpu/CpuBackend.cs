@@ -32,6 +32,9 @@ internal sealed unsafe class CpuBackend : Backend
     /// <summary>One recipe for each product and attention, whatever the batch, the threads and the chunking of the prompt.</summary>
     public bool Reproducible { get; }
 
+    /// <summary>The threads of computation.</summary>
+    public WorkerPool Pool => pool;
+
     public override long PreparedBytes => prepared.Values.Sum(w => w.PreparedBytes);
 
     public override DeviceWeight Prepare(Weight weight, WeightRole role)

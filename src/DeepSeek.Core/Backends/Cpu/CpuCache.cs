@@ -31,6 +31,9 @@ internal sealed unsafe class CpuCache : CacheStorage
         }
     }
 
+    /// <summary>Bytes of a row of the stream.</summary>
+    public long RowBytesOf(int stream) => rowBytes[stream];
+
     /// <summary>Numbers of a row of the stream.</summary>
     public int Width(int stream) => widths[stream];
 

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace DeepSeek.Backends.Cpu;
 
@@ -66,7 +67,12 @@ internal readonly unsafe struct F16Rows : IRowFormat
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static Vector512<uint> Widen(Vector256<ushort> v) => Vector512.Create(Vector256.WidenLower(v), Vector256.WidenUpper(v));
+    internal static Vector512<uint> Widen(Vector256<ushort> v)
+    {
+        if (Avx512F.IsSupported) return Avx512F.ConvertToVector512UInt32(v);
+        if (Avx2.IsSupported) return Vector512.Create(Avx2.ConvertToVector256Int32(v.GetLower()), Avx2.ConvertToVector256Int32(v.GetUpper())).AsUInt32();
+        return Vector512.Create(Vector256.WidenLower(v), Vector256.WidenUpper(v));
+    }
 }
 
 /// <summary>Signed bytes with a float32 scale for each 32, behind the row's bytes.</summary>
@@ -76,8 +82,7 @@ internal readonly unsafe struct Q8Rows : IRowFormat
     public static Vector512<float> Load(byte* row, int width, int at)
     {
         Vector128<sbyte> bytes = Vector128.Load((sbyte*)row + at);
-        Vector256<short> words = Vector256.Create(Vector128.WidenLower(bytes), Vector128.WidenUpper(bytes));
-        Vector512<float> numbers = Vector512.ConvertToSingle(Vector512.Create(Vector256.WidenLower(words), Vector256.WidenUpper(words)));
+        Vector512<float> numbers = Vector512.ConvertToSingle(Widen(bytes));
         float* scales = (float*)(row + (width + 3) / 4 * 4);
         int group = at / 32, left = 32 - at % 32;
         Vector512<float> scale = Vector512.Create(scales[group]);
@@ -93,4 +98,12 @@ internal readonly unsafe struct Q8Rows : IRowFormat
     public static bool IsSixteenBit => false;
 
     public static Vector512<float> Expand(Vector512<uint> bits) => throw new NotSupportedException();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<int> Widen(Vector128<sbyte> bytes)
+    {
+        if (Avx512F.IsSupported) return Avx512F.ConvertToVector512Int32(bytes);
+        Vector256<short> words = Vector256.Create(Vector128.WidenLower(bytes), Vector128.WidenUpper(bytes));
+        return Vector512.Create(Vector256.WidenLower(words), Vector256.WidenUpper(words));
+    }
 }

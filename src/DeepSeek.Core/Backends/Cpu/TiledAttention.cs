@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 
 namespace DeepSeek.Backends.Cpu;
@@ -145,18 +146,18 @@ internal static unsafe class TiledAttention
             int keys = Limit(tile, sequence, tile.Rows - 1, start), padded = (keys + Panel - 1) & -Panel;
             Locate(sequence, start, keys, padded, from, memory.Keys, memory.Values);
             int keyWidth = cache.Width(shape.KeyStream), valueWidth = cache.Width(shape.ValueStream);
+            int lines = (int)(cache.Bytes(shape.KeySize) + 63) / 64, shift = lines <= 1 ? 0 : BitOperations.Log2((uint)lines - 1) + 1;
             for (int k = 0; k < padded; k += Panel)
             {
-                // The values of these keys and the next keys are on their way while these are worked on.
-                if (shape.ValueStream != shape.KeyStream)
-                    AttentionKernels.Prefetch(memory.Values + k, Panel, cache.Bytes(head * shape.ValueSize), cache.Bytes(shape.ValueSize));
-                if (k + Panel < padded) AttentionKernels.Prefetch(memory.Keys + k + Panel, Panel, cache.Bytes(head * shape.KeySize), cache.Bytes(shape.KeySize));
                 AttentionKernels.Pack<TFormat>(memory.Keys + k, keyWidth, head * shape.KeySize, shape.KeySize, memory.Packed, Panel);
+                // The values of these keys and the next keys are asked for on the way.
+                AttentionKernels.Ahead ahead = new(memory.Keys + (k + Panel < padded ? k + Panel : k), cache.Bytes(head * shape.KeySize),
+                    memory.Values + k, cache.Bytes(head * shape.ValueSize), shift);
                 for (int r = 0, n; r < tile.Rows; r += n)
                 {
                     n = AttentionKernels.BlockRows(tile.Rows - r);
                     if (Limit(tile, sequence, r + n - 1, start) > k)
-                        AttentionKernels.Scores(memory.Queries + r * shape.KeySize, n, memory.Packed, shape.KeySize, memory.Scores + r * Chunk + k, Chunk);
+                        AttentionKernels.Scores(memory.Queries + r * shape.KeySize, n, memory.Packed, shape.KeySize, memory.Scores + r * Chunk + k, Chunk, r > 0 ? default : ahead);
                 }
             }
             for (int r = 0, n; r < tile.Rows; r += n)
@@ -182,11 +183,13 @@ internal static unsafe class TiledAttention
         private void Locate(in SequenceSlice sequence, int start, int keys, int padded, int from, nint* keyRows, nint* valueRows)
         {
             ReadOnlySpan<int> blocks = step.BlockTables[sequence.TableStart..];
-            for (int k = from; k < keys; k++)
+            long keyBytes = cache.RowBytesOf(shape.KeyStream), valueBytes = cache.RowBytesOf(shape.ValueStream);
+            for (int k = from; k < keys;)
             {
-                int position = start + k, block = blocks[position / step.BlockTokens], slot = position % step.BlockTokens;
-                keyRows[k] = (nint)cache.Row(shape.KeyStream, block, slot);
-                valueRows[k] = (nint)cache.Row(shape.ValueStream, block, slot);
+                (int block, int slot) = Math.DivRem(start + k, step.BlockTokens);
+                byte* key = cache.Row(shape.KeyStream, blocks[block], slot), value = cache.Row(shape.ValueStream, blocks[block], slot);
+                for (int last = Math.Min(keys, k + step.BlockTokens - slot); k < last; k++, key += keyBytes, value += valueBytes)
+                    (keyRows[k], valueRows[k]) = ((nint)key, (nint)value);
             }
             if (from >= keys) return;
             for (int k = 0; k < from; k++) (keyRows[k], valueRows[k]) = (keyRows[from], valueRows[from]);

@@ -10,6 +10,7 @@ namespace DeepSeek.Backends.Cpu;
 internal static unsafe class VectorMath
 {
     /// <summary>y = gain ⊙ x / √(mean(x²) + epsilon). y may be x.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void RmsNorm(float* y, float* x, float* gain, int count, float epsilon)
     {
         float scale = (float)(1 / Math.Sqrt(SumOfSquares(x, count) / count + epsilon));
@@ -20,6 +21,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>Σ x², squares of stretches of 256 numbers in float32 lanes, stretches in float64.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static double SumOfSquares(float* x, int count)
     {
         double sum = 0;
@@ -39,6 +41,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>y += x.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Add(float* y, float* x, int count)
     {
         int i = 0;
@@ -47,6 +50,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>gate = silu(gate) ⊙ up.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void SiluMultiply(float* gate, float* up, int count)
     {
         int i = 0;
@@ -103,6 +107,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>Rotates the pairs of one head: (u cos − v sin, u sin + v cos).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rotate(float* x, float* factors, int pairs, RotaryPairs layout)
     {
         float* cos = factors, sin = factors + pairs;

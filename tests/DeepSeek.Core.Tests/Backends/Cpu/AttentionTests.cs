@@ -176,4 +176,41 @@ public sealed class AttentionTests
             }
         }
     }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public void Expanded_latent_attention_equals_the_absorbed_form(bool transposed)
+    {
+        // Sizes that are no multiples of 8, 16 or 32, and steps on both sides of a chunk's end.
+        (int, int, int, int, int) d = (3, 20, 6, 37, 44);
+        Conversation[] conversations = [new(1, 250, 40), new(2, 1, 60), new(3, 64)];
+        using CpuBackend absorbed = new(new CpuBackendOptions { Threads = 2, Reproducible = true }), free = new(new CpuBackendOptions { Threads = 2 });
+        float[][] expected = RunLatent(absorbed, CacheFormat.F32, transposed, d, conversations), actual = RunLatent(free, CacheFormat.F32, transposed, d, conversations);
+        Assert.InRange(Nmse(actual, expected), double.Epsilon, 1e-11); // not equal: the other form did run
+    }
+
+    [Fact]
+    public void What_is_no_number_stays_with_its_sequence()
+    {
+        AttentionSettings attention = new(2, 1, 16, 0.25f, 0, 1);
+        using CpuBackend cpu = new(new CpuBackendOptions { Threads = 2 });
+        float[] Attend(float poison)
+        {
+            using CacheStorage cache = cpu.CreateCache([new(0, "key", 16), new(0, "value", 16)], CacheFormat.F32, BlockTokens, 4);
+            StepLayout step = new(20, 2, 4, BlockTokens);
+            step.Add(new int[10], 0, [0, 2], 0);
+            step.Add(new int[10], 0, [1, 3], 0);
+            float[] k = Numbers(4, 20 * 16), v = Numbers(5, 20 * 16);
+            k[10 * 16 + 3] = v[10 * 16 + 40] = poison;
+            Tensor o = cpu.Rent(20, 32);
+            cpu.Attend(o, Place(cpu, Numbers(6, 20 * 32), 20), Place(cpu, k, 20), Place(cpu, v, 20), attention, step, cache);
+            return Take(cpu, o);
+        }
+        float[] clean = Attend(0.5f);
+        foreach (float poison in (float[])[float.NaN, float.PositiveInfinity, float.NegativeInfinity, 1e38f])
+        {
+            float[] poisoned = Attend(poison);
+            Assert.Equal(clean[..320], poisoned[..320]);
+            if (float.IsNaN(poison)) Assert.All(poisoned[320..], y => Assert.True(float.IsNaN(y)));
+        }
+    }
 }
