@@ -23,7 +23,7 @@ internal sealed class DeepSeekV3 : Decoder
         for (int i = 0; i < config.Decoder.NumHiddenLayers; i++) bound.Add(BindLayer(source, config, i, 0));
         layers = [.. bound];
         if (config.NumNextnPredictLayers > 0) draft = BindDraft(source, config);
-        rotary = RotaryEmbedding.Read(source.Checkpoint, config.Heads.QkRopeHeadDim, RotaryPairs.Interleaved);
+        rotary = RotaryEmbedding.Read(source.Checkpoint, config.Heads.QkRopeHeadDim, config.RopeInterleave ? RotaryPairs.Interleaved : RotaryPairs.HalfSplit);
     }
 
     public static Architecture Registration { get; } = new(["deepseek_v3", "kimi_k2"], "DeepseekV3ForCausalLM", source => new DeepSeekV3(source, Config.Read(source.Checkpoint)));
@@ -87,7 +87,7 @@ internal sealed class DeepSeekV3 : Decoder
 
     private sealed record DraftModule(DeviceWeight EmbeddingNorm, DeviceWeight HiddenNorm, DeviceWeight Projection, Layer Layer, DeviceWeight Norm);
 
-    private sealed record Config(DecoderConfig Decoder, LatentConfig Heads, RouterSettings? Router, int NumNextnPredictLayers)
+    private sealed record Config(DecoderConfig Decoder, LatentConfig Heads, RouterSettings? Router, int NumNextnPredictLayers, bool RopeInterleave)
     {
         public static Config Read(Checkpoint checkpoint)
         {
@@ -96,7 +96,7 @@ internal sealed class DeepSeekV3 : Decoder
             MixtureOfExperts.Expect(c, "topk_method", "noaux_tc");
             return new Config(DecoderConfig.Read(checkpoint), LatentConfig.Read(c), !c.Has("n_routed_experts") ? null
                 : MixtureOfExperts.Router(c, "n_routed_experts", RouterScoring.Sigmoid, grouped: true, c.Bool("norm_topk_prob", true), c.Number("routed_scaling_factor", 1)),
-                c.Int("num_nextn_predict_layers", 0, 0, 64));
+                c.Int("num_nextn_predict_layers", 0, 0, 64), c.Bool("rope_interleave", true));
         }
     }
 }

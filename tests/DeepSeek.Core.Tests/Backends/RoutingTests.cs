@@ -1,4 +1,6 @@
 using DeepSeek.Backends;
+using FsCheck;
+using FsCheck.Fluent;
 
 namespace DeepSeek.Core.Tests.Backends;
 
@@ -58,6 +60,34 @@ public class RoutingTests
         Assert.Equal(3, experts.Distinct().Count());
         Assert.All(experts, e => Assert.InRange(e, 0, 5));
         Assert.All(weights, w => Assert.True(float.IsNaN(w)));
+    }
+
+    /// <summary>Against the definition by sorting, for random settings and logits full of ties.</summary>
+    [Fact]
+    public void ItIsTheDefinition()
+    {
+        var settings = from groups in Gen.Choose(1, 5)
+                       from size in Gen.Choose(1, 6)
+                       from kept in Gen.Choose(1, groups)
+                       from top in Gen.Choose(1, kept * size)
+                       from sigmoid in Gen.Elements(true, false)
+                       from normalise in Gen.Elements(true, false)
+                       from logits in Gen.ArrayOf(Gen.Choose(-3, 3), groups * size)
+                       from bias in Gen.ArrayOf(Gen.Choose(-2, 2), groups * size)
+                       select (new RouterSettings(groups * size, top, sigmoid ? RouterScoring.Sigmoid : RouterScoring.Softmax, groups, kept, normalise, 2.5f), logits, sigmoid ? bias : []);
+        Prop.ForAll(Arb.From(settings), c =>
+        {
+            (RouterSettings s, int[] logits, int[] bias) = c;
+            (int[] experts, float[] weights) = Choose(s, [.. logits.Select(x => (float)x)], [.. bias.Select(x => (float)x)]);
+            float[] scores = [.. logits.Select(x => s.Scoring == RouterScoring.Sigmoid ? (float)(1 / (1 + Math.Exp(-x))) : (float)(Math.Exp(x - logits.Max()) / logits.Sum(y => Math.Exp(y - logits.Max()))))];
+            float[] choice = [.. scores.Select((x, e) => bias.Length == 0 ? x : x + bias[e])];
+            int size = s.ExpertCount / s.GroupCount;
+            int[] kept = [.. Enumerable.Range(0, s.GroupCount).OrderByDescending(g => choice[(g * size)..(g * size + size)].OrderDescending().Take(s.Scoring == RouterScoring.Sigmoid ? 2 : 1).Aggregate((a, b) => a + b)).Take(s.TopKGroups)];
+            int[] expected = [.. Enumerable.Range(0, s.ExpertCount).Where(e => kept.Contains(e / size)).OrderByDescending(e => choice[e]).Take(s.TopK)];
+            Assert.Equal(expected, experts);
+            double sum = s.Normalise ? expected.Sum(e => (double)scores[e]) : 1;
+            for (int k = 0; k < s.TopK; k++) Assert.Equal(scores[expected[k]] / sum * s.Scale, weights[k], 1e-5);
+        }).QuickCheckThrowOnFailure();
     }
 
     private static (int[] Experts, float[] Weights) Choose(RouterSettings settings, float[] logits, float[] bias)
