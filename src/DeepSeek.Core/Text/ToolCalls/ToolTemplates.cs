@@ -11,7 +11,7 @@ internal static class ToolTemplates
         {%- for message in messages if message.role in ['system', 'developer'] %}
             {%- set ns.system = ns.system + ('\n\n' if ns.system else '') + message.content %}
         {%- endfor %}
-        {{- bos_token + ns.system }}
+        {{- bos_token ~ ns.system }}
         {%- if tools %}
             {{- '\n\n## Tools\nYou have access to the following tools:\n' }}
             {%- for tool in tools %}

@@ -73,8 +73,8 @@ public class ToolTemplateTests
         Assert.False(Load("qwen3").ReplacesToolPart);
         Assert.False(Load("deepseek_v4").ReplacesToolPart);
         Assert.False(Load("smollm2").ReplacesToolPart);
-        using Checkpoint model = Checkpoint.Open(Directory.GetFiles(SharedData.Model("tiny-reasoner"), "*.gguf").Single());
-        var reasoner = new ChatTemplate(model.ChatTemplate!, new Dictionary<string, string>());
+        using Checkpoint model = Checkpoint.Open(SharedData.Model("tiny-reasoner"));
+        var reasoner = new ChatTemplate(model.ChatTemplate!, new Dictionary<string, string> { ["bos_token"] = "<bos>", ["eos_token"] = Eos });
         Assert.Equal(("deepseek_v3_1", false), (reasoner.Dialect?.Name, reasoner.ReplacesToolPart));
     }
 
