@@ -9,11 +9,13 @@ switch (args)
         Console.WriteLine($"{path}: {KernelCatalogue.All().Count()} kernels, {KernelCatalogue.All().Sum(k => k.Code.Length)} bytes of code");
         return 0;
     case ["attention", ..]: AttentionBenchmark.Run(args.AsSpan(1)); return 0;
+    case ["masks", ..] when args.Length > 1: MaskBenchmark.Run(args.AsSpan(1)); return 0;
     case ["kernels", ..]: KernelBenchmark.Run(args[1..]); return 0;
     default:
         Console.Error.WriteLine("""
             usage: DeepSeek.Benchmarks attention [THREADS] [F32|F16|BF16|Q8] [SHAPE]
                    DeepSeek.Benchmarks assemble [FILE]    assembles the machine-code kernels into the library's source file of constants
+                   DeepSeek.Benchmarks masks TOKENIZER [ROWS]  times the token masks of constrained decoding
                    DeepSeek.Benchmarks kernels [FORMAT…]  times matrix products: bandwidth for few tokens, operations for many
             """);
         return 64;

@@ -31,17 +31,6 @@ internal sealed class Automaton
         return !Next.AsSpan(state * ClassCount, ClassCount).ContainsAnyExcept(-1);
     }
 
-    public bool Accepts(ReadOnlySpan<byte> bytes)
-    {
-        int state = 0;
-        foreach (byte b in bytes)
-        {
-            state = Next[state * ClassCount + Classes[b]];
-            if (state < 0) return false;
-        }
-        return Accepting[state];
-    }
-
     /// <summary>Explores a deterministic machine; null where it accepts nothing.</summary>
     /// <param name="start">The start state.</param>
     /// <param name="classes">Bytes of a class must lead to the same state from every state.</param>

@@ -9,8 +9,8 @@ internal sealed class JsonText
     /// <summary>A value about which the schema says nothing nests at most so deep.</summary>
     public const int AnyDepth = 24;
 
-    /// <summary>Digits before and after the point of an unbounded number: over 2^64 and over what a double holds, but a model cannot write zeros for ever.</summary>
-    public const int IntegerDigits = 32, FractionDigits = 24;
+    /// <summary>Digits before and after the point of an unbounded number: what 64 bits and a double hold; a model cannot write zeros for ever.</summary>
+    public const int IntegerDigits = 20, FractionDigits = 17;
 
     private readonly TermFactory factory;
     private readonly Term?[] anyValues = new Term?[AnyDepth + 1];

@@ -37,7 +37,7 @@ internal sealed class NumberLanguage
         // Values with one bound may have two digits more than the bound, and never fewer than the unbounded ones.
         int digits = Math.Max(JsonText.IntegerDigits, Math.Max(c.Low?.WholeDigits.Length ?? 0, c.High?.WholeDigits.Length ?? 0) + 2);
         // Counting digits and remainders together would take too many states.
-        if (c.Multiples.Count > 0) digits = Term.Unbounded;
+        if (c.Multiples.Aggregate(BigInteger.One, (n, m) => n * m.Unit.At(m.Unit.Scale) * (m.Unit.Scale + 1)) * digits > Automaton.StateLimit / 2) digits = Term.Unbounded;
         Automaton? result = Automaton.FromTerm(factory, Numerals(digits, whole: c.Whole == true));
         if (c.Low is { } low) result = Automaton.Intersect(result, Automaton.FromTerm(factory, AtLeast(low, c.LowExclusive)));
         if (c.High is { } high) result = Automaton.Intersect(result, Automaton.FromTerm(factory, AtMost(high, c.HighExclusive)));
@@ -77,8 +77,7 @@ internal sealed class NumberLanguage
 
     private Term AtLeast(ExactNumber low, bool strict) => low.Sign switch
     {
-        > 0 => Above(low, strict),
-        0 => strict ? Above(low, true) : Above(low, false),
+        >= 0 => Above(low, strict),
         _ => factory.Alternatives(Above(ExactNumber.Zero, false), factory.Concat(minus, Below(-low, strict))),
     };
 

@@ -56,7 +56,7 @@ internal sealed class ObjectLanguage(TermFactory factory, JsonText json, StringL
 
     /// <summary>Whether members may be written that no property declares: where the schema speaks of them, needs them, or declares none.</summary>
     private static bool IsOpen(ObjectConstraint c, int declared) =>
-        c.Low > declared || c.Facets.All(f => f.Properties.Count == 0) || c.Facets.Any(f => f.Additional is not null || f.Patterns.Count > 0);
+        c.Low > declared || c.Facets.All(f => f.Properties.Count == 0 || !f.Evaluates) || c.Facets.Any(f => f.Additional is not null || f.Patterns.Count > 0);
 
     /// <summary>A name that satisfies propertyNames, as a string with its quotes.</summary>
     private Term NameRule(ObjectConstraint c)

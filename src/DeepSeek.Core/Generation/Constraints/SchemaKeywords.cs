@@ -81,8 +81,7 @@ internal sealed partial class SchemaNormalizer
             result.Add(new() { Kinds = JsonKinds.Array, Arrays = new() { Low = items.Length + 1 } });
             for (int i = 0; i < items.Length; i++)
             {
-                Requirement?[] prefix = new Requirement?[i + 1];
-                var facet = Enumerable.Range(0, i + 1).Select(k => k == i ? items[k].Not() : Never.Not()).ToArray();
+                Requirement[] facet = [.. Enumerable.Range(0, i + 1).Select(k => k == i ? items[k].Not() : Never.Not())];
                 result.Add(new() { Kinds = JsonKinds.Array, Arrays = new() { Facets = [(facet, null)], Low = i + 1 } });
             }
             return result;

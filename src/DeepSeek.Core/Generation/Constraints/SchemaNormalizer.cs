@@ -96,10 +96,11 @@ internal sealed partial class SchemaNormalizer(SchemaDocument document, StringLa
             case "maxLength": return Only(JsonKinds.String, no, new() { Strings = no ? new() { Low = Above(value, name, r) } : new() { High = Count(value, name, r) } });
             case "pattern": return Pattern(new(Text(value, name, r), true, no, name, r.Pointer), no);
             case "format":
-                string format = Text(value, name, r);
                 try
                 {
-                    return StringFormats.Pattern(format) is { } pattern ? Pattern(new(pattern, false, no, name, r.Pointer), no) : null;
+                    if (StringFormats.Pattern(Text(value, name, r)) is not { } pattern) return no ? Nothing : null;
+                    // The expressions are subsets of the formats: what they leave out may still be of the format.
+                    return no ? throw NotNegated(name, r) : Pattern(new(pattern, false, no, name, r.Pointer), no);
                 }
                 catch (PatternException e)
                 {

@@ -39,7 +39,8 @@ internal sealed class TermFactory
 
     public Term Epsilon { get; }
 
-    public int RuleCount => rules.Count;
+    /// <summary>How often the derived terms were forgotten to make room.</summary>
+    public int ForgottenCount { get; private set; }
 
     public Term Bytes(ByteSet set) => set.IsEmpty ? Empty : Intern(new() { Kind = TermKind.Bytes, Nullable = false, Set = set });
 
@@ -210,6 +211,8 @@ internal sealed class TermFactory
     {
         terms = new(compiled, TermComparer.Instance);
         foreach (Term t in expanded) t.Table = null;
+        maps.Clear();
+        ForgottenCount++;
         expanded = [];
     }
 

@@ -128,6 +128,19 @@ public class TokenMaskTests
         Assert.Throws<InvalidOptionException>(() => cache.Start(new OutputConstraint.JsonSchema(default)));
     }
 
+    [Fact]
+    public void DerivedStatesAreForgottenAndDerivedAgain()
+    {
+        TokenMasks masks = Masks("""{"type":"array","items":{"type":"string","minLength":40000,"maxLength":40001},"minItems":1}""");
+        var matcher = new GrammarMatcher(masks);
+        Assert.True(matcher.TryAccept("[\""u8));
+        GrammarMatcher early = matcher.Clone();
+        for (int i = 0; i < 40_000; i++) Assert.True(matcher.TryAccept("é"u8));
+        Assert.True(masks.Grammar.Factory.ForgottenCount > 0);
+        Assert.True(matcher.Mask['"'] && matcher.Clone().TryAccept("\"]"u8) && !matcher.Clone().TryAccept("ab"u8) && matcher.TryAccept("a\", \"x"u8));
+        Assert.True(early.TryAccept("abc"u8) && !early.Mask['"'] && !early.TryAccept("\""u8));
+    }
+
     private static TokenMasks Masks(string schema)
     {
         using JsonDocument document = JsonDocument.Parse(schema);
