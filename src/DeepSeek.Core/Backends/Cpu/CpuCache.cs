@@ -3,31 +3,32 @@ using System.Runtime.CompilerServices;
 namespace DeepSeek.Backends.Cpu;
 
 /// <summary>
-/// Cache rows in native memory: an area for each stream, blocks one after the other in it, rows one after the other in a block. The system commits the memory as
-/// rows are first written, so a large budget costs nothing until it is used.
+/// Cache rows in native memory: block after block, in a block stream after stream, row after row. The system commits the memory as blocks are first written, so a large
+/// budget costs nothing until it is used; a block holds all streams, so the pages committed are full ones, huge pages too.
 /// </summary>
 internal sealed unsafe class CpuCache : CacheStorage
 {
     /// <summary>Bytes behind the last row that kernels may read (and never use).</summary>
     public const int SlackBytes = 256;
 
-    private readonly nint[] areas;
-    private readonly long[] rowBytes;
+    private readonly long[] offsets, rowBytes;
     private readonly int[] widths;
+    private byte* memory;
 
     public CpuCache(IReadOnlyList<CacheStream> streams, CacheFormat format, int blockTokens, int blockCount) : base(streams, format, blockTokens, blockCount)
     {
-        areas = new nint[streams.Count];
-        rowBytes = [.. streams.Select(s => RowBytes(format, s.Width))];
         widths = [.. streams.Select(s => s.Width)];
+        rowBytes = [.. streams.Select(s => RowBytes(format, s.Width))];
+        offsets = new long[streams.Count];
+        for (int i = 1; i < offsets.Length; i++) offsets[i] = offsets[i - 1] + rowBytes[i - 1] * blockTokens;
+        long bytes = BlockBytes * blockCount + SlackBytes;
         try
         {
-            for (int i = 0; i < areas.Length; i++) areas[i] = (nint)NativePages.Allocate((nuint)(rowBytes[i] * blockTokens * blockCount + SlackBytes), hugePages: false);
+            memory = (byte*)NativePages.Allocate((nuint)bytes);
         }
-        catch
+        catch (OutOfMemoryException e)
         {
-            Dispose();
-            throw;
+            throw new ModelMemoryException($"The attention cache needs {bytes} bytes, which the system refuses. Set a smaller CacheBytes, a shorter context or a smaller CacheType.", e);
         }
     }
 
@@ -42,43 +43,18 @@ internal sealed unsafe class CpuCache : CacheStorage
 
     /// <summary>Address of a row.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public byte* Row(int stream, int block, int slot) => (byte*)areas[stream] + ((long)block * BlockTokens + slot) * rowBytes[stream];
+    public byte* Row(int stream, int block, int slot) => memory + block * BlockBytes + offsets[stream] + slot * rowBytes[stream];
 
-    public override void CopyBlock(int from, int to)
-    {
-        for (int i = 0; i < areas.Length; i++)
-        {
-            long bytes = rowBytes[i] * BlockTokens;
-            Buffer.MemoryCopy(Row(i, from, 0), Row(i, to, 0), bytes, bytes);
-        }
-    }
+    public override void CopyBlock(int from, int to) => Buffer.MemoryCopy(memory + from * BlockBytes, memory + to * BlockBytes, BlockBytes, BlockBytes);
 
-    public override void ReadBlock(int block, Span<byte> destination)
-    {
-        for (int i = 0; i < areas.Length; i++)
-        {
-            int bytes = checked((int)(rowBytes[i] * BlockTokens));
-            new ReadOnlySpan<byte>(Row(i, block, 0), bytes).CopyTo(destination);
-            destination = destination[bytes..];
-        }
-    }
+    public override void ReadBlock(int block, Span<byte> destination) => new ReadOnlySpan<byte>(memory + block * BlockBytes, checked((int)BlockBytes)).CopyTo(destination);
 
     public override void WriteBlock(int block, ReadOnlySpan<byte> source)
-    {
-        for (int i = 0; i < areas.Length; i++)
-        {
-            int bytes = checked((int)(rowBytes[i] * BlockTokens));
-            source[..bytes].CopyTo(new Span<byte>(Row(i, block, 0), bytes));
-            source = source[bytes..];
-        }
-    }
+        => source[..checked((int)BlockBytes)].CopyTo(new Span<byte>(memory + block * BlockBytes, checked((int)BlockBytes)));
 
     public override void Dispose()
     {
-        foreach (ref nint area in areas.AsSpan())
-        {
-            NativePages.Free((void*)area);
-            area = 0;
-        }
+        NativePages.Free(memory);
+        memory = null;
     }
 }

@@ -10,12 +10,12 @@ internal static unsafe partial class NativePages
 
     /// <summary>Memory of that size, 64-byte aligned at least.</summary>
     /// <exception cref="OutOfMemoryException">The system refuses.</exception>
-    public static void* Allocate(nuint bytes, bool hugePages = true)
+    public static void* Allocate(nuint bytes)
     {
         if (bytes < 2 * HugePage) return NativeMemory.AlignedAlloc(bytes, 64);
         void* address = NativeMemory.AlignedAlloc(bytes, HugePage);
         // Advice only: a refusal changes nothing but speed.
-        if (hugePages && OperatingSystem.IsLinux()) _ = Advise(address, bytes / HugePage * HugePage, AdviseHugePage);
+        if (OperatingSystem.IsLinux()) _ = Advise(address, bytes / HugePage * HugePage, AdviseHugePage);
         return address;
     }
 
