@@ -180,6 +180,18 @@ public sealed class HostileFileTests
         Assert.Contains("'x.weight", message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Weights_that_are_no_numbers_give_an_error_instead_of_logits()
+    {
+        using var folder = new TemporaryFolder();
+        byte[] bytes = File.ReadAllBytes(Golden.Gguf("llama3-rope"));
+        using (GgufFile file = GgufFile.Open(Golden.Gguf("llama3-rope")))
+            for (long i = 0, at = file.Tensor("output.weight")!.Offset; i < 96; i++) BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan((int)(at + 2 * i)), 0x7FC0); // one token's logit
+        File.WriteAllBytes(folder.File("m.gguf"), bytes);
+        await using LanguageModel model = await LanguageModel.LoadAsync(folder.File("m.gguf"));
+        await Assert.ThrowsAsync<InvalidModelFileException>(async () => await model.ScoreAsync([5, 6, 7], CancellationToken.None));
+    }
+
     private static void Damage(string source, string name, int from, TemporaryFolder? into = null)
     {
         using var own = into is null ? new TemporaryFolder() : null;
