@@ -100,6 +100,20 @@ internal sealed class KvCache(CacheStorage storage, bool sharePrefixes)
         }
     }
 
+    /// <summary>Fills the block behind the table with saved rows and makes it known.</summary>
+    /// <param name="table">All blocks before.</param>
+    /// <param name="tokens">All tokens up to the block's end.</param>
+    /// <param name="tenant">Whose prefix it is.</param>
+    /// <param name="rows">The block's bytes.</param>
+    /// <returns>False where there is no room.</returns>
+    public bool TryRestore(BlockTable table, ReadOnlySpan<int> tokens, string? tenant, ReadOnlySpan<byte> rows)
+    {
+        if (!sharePrefixes || !Reserve(table, tokens.Length - BlockTokens, tokens.Length)) return false;
+        Storage.WriteBlock(table[table.Count - 1], rows);
+        Register(table, tokens, tenant);
+        return true;
+    }
+
     /// <summary>A table over the same blocks, as far as they hold the first <paramref name="positions"/>; who writes first copies.</summary>
     public void Fork(BlockTable from, BlockTable to, int positions)
     {

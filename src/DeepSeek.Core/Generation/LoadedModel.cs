@@ -1,7 +1,9 @@
 using System.Globalization;
 using DeepSeek.Backends;
 using DeepSeek.Formats;
+using DeepSeek.Generation.Constraints;
 using DeepSeek.Models;
+using DeepSeek.Text;
 
 namespace DeepSeek.Generation;
 
@@ -11,6 +13,7 @@ internal sealed class LoadedModel : IDisposable
     private readonly Checkpoint checkpoint;
     private readonly Backend backend;
     private readonly CacheStorage storage;
+    private readonly Lazy<ConstraintCache> constraints;
 
     private LoadedModel(Checkpoint checkpoint, Backend backend, Model model, CacheStorage storage, CachePlan plan, LanguageModelOptions options, IProgress<LoadProgress>? progress)
     {
@@ -19,15 +22,23 @@ internal sealed class LoadedModel : IDisposable
         Tokenizer = Tokenizer.Load(checkpoint.Path);
         Defaults = SamplingDefaults.From(checkpoint.GenerationConfig);
         EndTokens = [.. Tokenizer.EndOfTurnIds.Union(checkpoint.GenerationConfig.Ints("eos_token_id"))];
+        constraints = new Lazy<ConstraintCache>(() => new ConstraintCache(TokenTrie.Of(Tokenizer, Settings!.Entries, EndTokens)));
+        TimeProvider clock = options.TimeProvider ?? TimeProvider.System;
+        if (checkpoint.ChatTemplate is { } text)
+        {
+            IReadOnlyDictionary<string, string> special = SpecialTokens.Of(checkpoint.Path, Tokenizer);
+            Prompter = new Prompter(new ChatTemplate(text, special), special, Tokenizer, clock);
+        }
         ModelFacts facts = ModelFacts.Of(checkpoint);
+        Identity = SessionFile.IdentityOf(checkpoint, storage, backend, options);
         Settings = new EngineSettings(Math.Min(Tokenizer.VocabularySize, model.VocabularySize), options.MaxSequences, options.MaxQueuedRequests, Math.Max(options.MaxStepTokens, options.MaxSequences),
-            plan.ContextLength, options.PrefixCaching, facts.ActiveParameterCount, options.Speculation, options.TimeProvider ?? TimeProvider.System);
+            plan.ContextLength, options.PrefixCaching, facts.ActiveParameterCount, options.Speculation, clock);
         Info = new ModelInfo
         {
             Name = facts.Name, Architecture = facts.Architecture, Format = facts.Format, ParameterCount = facts.ParameterCount, WeightBytes = checkpoint.WeightBytes,
             LayerCount = model.LayerCount, HiddenSize = model.HiddenSize, VocabularySize = model.VocabularySize, ContextLength = plan.ContextLength, MaxContextLength = model.MaxPositions,
             CacheBytesPerToken = plan.BytesPerToken, CacheBytes = plan.Bytes, Device = backend.Name, Kernels = backend.Description, Threads = BackendFactory.ThreadsOf(options),
-            HasChatTemplate = checkpoint.ChatTemplate is not null, HasDraftModule = model.DraftModules > 0,
+            HasChatTemplate = Prompter is not null, HasDraftModule = model.DraftModules > 0,
             Warnings = plan.IsShortened
                 ? [.. checkpoint.Warnings, string.Create(CultureInfo.InvariantCulture, $"Memory is short: the context is {plan.ContextLength} tokens instead of {Math.Min(model.MaxPositions, LanguageModelOptions.DefaultContextLength)}.")]
                 : checkpoint.Warnings,
@@ -38,6 +49,15 @@ internal sealed class LoadedModel : IDisposable
     public Model Model { get; }
 
     public Tokenizer Tokenizer { get; }
+
+    /// <summary>Writes prompts; null where the model has no chat template.</summary>
+    public Prompter? Prompter { get; }
+
+    /// <summary>Compiled constraints; made when the first one is asked for.</summary>
+    public ConstraintCache Constraints => constraints.Value;
+
+    /// <summary>What a saved session is bound to: model, cache and numerics.</summary>
+    public byte[] Identity { get; }
 
     public SamplingDefaults Defaults { get; }
 

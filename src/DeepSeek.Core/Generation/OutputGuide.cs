@@ -1,3 +1,5 @@
+using DeepSeek.Generation.Constraints;
+
 namespace DeepSeek.Generation;
 
 /// <summary>What a guide watches for.</summary>
@@ -6,11 +8,12 @@ namespace DeepSeek.Generation;
 /// <param name="ThinkingBudget">Tokens of thought after which it is closed; null: no limit.</param>
 /// <param name="ClosingTokens">What closes a thought.</param>
 /// <param name="Stops">The answer ends with the first of these; thoughts may contain them.</param>
-internal sealed record GuideSettings(bool StartsInThought, bool MayThink, int? ThinkingBudget, int[] ClosingTokens, byte[][] Stops);
+/// <param name="OpeningToken">The token that opens a thought; null where several together do.</param>
+internal sealed record GuideSettings(bool StartsInThought, bool MayThink, int? ThinkingBudget, int[] ClosingTokens, byte[][] Stops, int? OpeningToken);
 
 /// <summary>
-/// Follows an answer token by token on the engine's thread: where the thought ends, whether it has to be closed, where the answer stops. It reads tokens' bytes; nothing is
-/// allocated after construction.
+/// Follows an answer token by token on the engine's thread: where the thought ends, whether it has to be closed, what the answer is held to, where it stops. It reads tokens' bytes;
+/// nothing is allocated after construction, but for what a constraint takes.
 /// </summary>
 internal sealed class OutputGuide
 {
@@ -18,15 +21,21 @@ internal sealed class OutputGuide
     private readonly GuideSettings settings;
     private readonly ByteMatcher close = new("</think>"u8.ToArray());
     private readonly ByteMatcher? stops;
+    private readonly GrammarMatcher? constraint;
     private Phase phase;
     private int opened, forced = -1, openBytes;
 
     private enum Phase : byte { Undecided, Thought, Answer }
 
-    public OutputGuide(Tokenizer tokenizer, GuideSettings settings)
+    /// <param name="tokenizer">Whose tokens they are.</param>
+    /// <param name="settings">What to watch for.</param>
+    /// <param name="constraint">What the answer is held to, once the thought is over; null: nothing.</param>
+    public OutputGuide(Tokenizer tokenizer, GuideSettings settings, GrammarMatcher? constraint)
     {
-        (this.tokenizer, this.settings) = (tokenizer, settings);
-        phase = settings.StartsInThought ? Phase.Thought : settings.MayThink ? Phase.Undecided : Phase.Answer;
+        (this.tokenizer, this.settings, this.constraint) = (tokenizer, settings, constraint);
+        // An answer that is held to something can begin with a thought only where one token says so.
+        bool mayThink = settings.MayThink && (constraint is null || settings.OpeningToken is not null);
+        phase = settings.StartsInThought ? Phase.Thought : mayThink ? Phase.Undecided : Phase.Answer;
         if (settings.Stops.Length > 0) stops = new ByteMatcher(settings.Stops);
     }
 
@@ -37,12 +46,18 @@ internal sealed class OutputGuide
     public int Forced => forced >= 0 && forced < settings.ClosingTokens.Length ? settings.ClosingTokens[forced] : -1;
 
     /// <summary>Rules out what must not come next.</summary>
-    public void Mask(Span<float> logits) { }
+    public void Mask(Span<float> logits)
+    {
+        if (constraint is null || phase == Phase.Thought) return;
+        float think = phase == Phase.Undecided ? logits[settings.OpeningToken!.Value] : 0;
+        constraint.Mask.Apply(logits);
+        if (phase == Phase.Undecided) logits[settings.OpeningToken!.Value] = think;
+    }
 
     /// <summary>Takes the token that came. True: the answer ends here.</summary>
     public bool Accept(int token)
     {
-        bool stopped = false;
+        bool stopped = false, constrained = phase == Phase.Answer;
         if (phase != Phase.Answer) ReasoningTokens++;
         foreach (byte b in tokenizer.TokenBytes(token)) stopped |= Accept(b);
         if (forced >= 0) forced++;
@@ -50,7 +65,13 @@ internal sealed class OutputGuide
         if (phase == Phase.Answer && opened >= 0)
         {
             if (!settings.StartsInThought && opened < OpeningTag.Length) ReasoningTokens = 0; // it was no thought after all
+            constrained |= !settings.StartsInThought && opened < OpeningTag.Length;
             opened = -1;
+        }
+        if (constrained && constraint is not null)
+        {
+            if (!constraint.TryAccept(token)) throw new ModelException($"The token {token} breaks the constraint that it was drawn under. This is a defect of the library.");
+            stopped |= constraint.MustEnd;
         }
         return stopped;
     }
