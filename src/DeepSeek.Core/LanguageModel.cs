@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text;
 using DeepSeek.Generation;
-using DeepSeek.Text;
+using DeepSeek.Text.ToolCalls;
 
 namespace DeepSeek;
 
@@ -40,10 +40,9 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     /// <param name="progress">Told how far loading has come; called on the loading thread.</param>
     /// <param name="cancellationToken">Gives up loading.</param>
     /// <exception cref="InvalidOptionException">Options are impossible; the message lists all of them.</exception>
-    /// <exception cref="InvalidModelFileException">A file is broken or contradicts itself.</exception>
+    /// <exception cref="InvalidModelFileException">There is nothing at the path, or a file is broken or contradicts itself.</exception>
     /// <exception cref="UnsupportedModelException">The model is of a kind that this library does not run.</exception>
     /// <exception cref="ModelMemoryException">Weights and cache do not fit the memory that the process may use.</exception>
-    /// <exception cref="FileNotFoundException">There is nothing at the path.</exception>
     public static Task<LanguageModel> LoadAsync(string path, LanguageModelOptions? options = null, IProgress<LoadProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -55,11 +54,15 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     /// <summary>Says what loading would need and give, from the file's header and a measurement of a fraction of a second.</summary>
     /// <param name="path">A file or folder.</param>
     /// <param name="options">How it would be loaded; null for all defaults.</param>
-    /// <exception cref="InvalidModelFileException">A file is broken or contradicts itself.</exception>
+    /// <exception cref="InvalidModelFileException">There is nothing at the path, or a file is broken or contradicts itself.</exception>
     /// <exception cref="UnsupportedModelException">The model is of a kind that this library does not run.</exception>
-    /// <exception cref="FileNotFoundException">There is nothing at the path.</exception>
     public static ModelPlan Plan(string path, LanguageModelOptions? options = null)
-        => throw new UnsupportedModelException($"'{path}' cannot be planned: this build has no engine.");
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        options ??= new LanguageModelOptions();
+        OptionChecks.Check(options);
+        return ModelPlanner.Plan(path, options);
+    }
 
     /// <summary>Streams the answer to a conversation: reasoning, answer and tool calls as they come, and one last update with finish reason and usage.</summary>
     /// <param name="messages">The whole conversation so far.</param>
@@ -71,8 +74,13 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     /// <exception cref="UnsupportedModelException">A schema has a keyword that cannot be enforced.</exception>
     /// <exception cref="EngineBusyException">Too many requests wait already.</exception>
     /// <exception cref="ModelException">The model has no chat template (use <see cref="CompleteAsync(string, GenerationOptions?, CancellationToken)"/>), or a step failed.</exception>
+    /// <remarks>Errors are thrown by the enumeration, not by this call.</remarks>
     public IAsyncEnumerable<GenerationUpdate> GenerateAsync(IReadOnlyList<Message> messages, GenerationOptions? options = null, CancellationToken cancellationToken = default)
-        => throw new UnsupportedModelException("This build has no engine.");
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        options ??= new GenerationOptions();
+        return StreamAsync(() => Render(messages, options, true), options, isChat: true, cancellationToken);
+    }
 
     /// <summary>Streams the continuation of a raw text, for base models. Control tokens in the text are recognised; a beginning-of-text token is added where the model wants one.</summary>
     /// <param name="prompt">The text to go on from.</param>
@@ -84,10 +92,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     public IAsyncEnumerable<GenerationUpdate> CompleteAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);
-        var ids = new List<int>();
-        if (Tokenizer.AddBeginningOfSequence && Tokenizer.BeginningOfSequenceId is { } bos) ids.Add(bos);
-        Tokenizer.Encode(prompt, ids, parseSpecialTokens: true);
-        return CompleteAsync(ids, options, cancellationToken);
+        return StreamAsync(() => new Prompt(prompt, EncodeRaw(prompt), false, null), options ?? new GenerationOptions(), isChat: false, cancellationToken);
     }
 
     /// <summary>Streams the continuation of token ids; nothing is added to them.</summary>
@@ -95,7 +100,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     public IAsyncEnumerable<GenerationUpdate> CompleteAsync(IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);
-        return StreamAsync([.. prompt], options ?? new GenerationOptions(), cancellationToken);
+        return StreamAsync(() => new Prompt("", [.. prompt], false, null), options ?? new GenerationOptions(), isChat: false, cancellationToken);
     }
 
     /// <summary>Answers one message: the answer's text, without the reasoning.</summary>
@@ -123,7 +128,11 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     /// <exception cref="ChatTemplateException">The template refused the conversation.</exception>
     /// <exception cref="ModelException">The model has no chat template.</exception>
     public PromptPreview RenderPrompt(IReadOnlyList<Message> messages, GenerationOptions? options = null)
-        => throw new UnsupportedModelException("This build has no engine.");
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        Prompt prompt = Render(messages, options ?? new GenerationOptions(), true);
+        return new PromptPreview(prompt.Text, prompt.Tokens);
+    }
 
     /// <summary>A vector for each text, from the model's last hidden states.</summary>
     /// <param name="texts">The texts; each must fit the context.</param>
@@ -133,8 +142,19 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     /// <returns>As many vectors as texts, of <see cref="ModelInfo.HiddenSize"/> numbers.</returns>
     /// <exception cref="ContextLengthException">A text does not fit the context.</exception>
     /// <exception cref="EngineBusyException">Too many requests wait already.</exception>
-    public Task<float[][]> EmbedAsync(IReadOnlyList<string> texts, EmbeddingPooling pooling = EmbeddingPooling.LastToken, bool normalise = true, CancellationToken cancellationToken = default)
-        => throw new UnsupportedModelException("This build has no engine.");
+    public async Task<float[][]> EmbedAsync(IReadOnlyList<string> texts, EmbeddingPooling pooling = EmbeddingPooling.LastToken, bool normalise = true, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(texts);
+        if (!Enum.IsDefined(pooling)) throw new InvalidOptionException($"{nameof(pooling)} is {pooling}, expected one of EmbeddingPooling's values.");
+        int[][] prompts = [.. texts.Select(EncodeRaw)];
+        var vectors = new float[texts.Count][];
+        for (int i = 0; i < prompts.Length; i++) // one after the other: a text fills steps by itself, and a long list does not fill the queue
+        {
+            vectors[i] = (await ComputeAsync(prompts[i], pooling, null, cancellationToken).ConfigureAwait(false)).Vector;
+            if (normalise) Normalise(vectors[i]);
+        }
+        return vectors;
+    }
 
     /// <summary>
     /// Writes the attention cache of a conversation to a file, computing what is not cached, so that a later process goes on without reading it again. The file is bound to the model,
@@ -145,16 +165,44 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     /// <param name="options">Tools, thinking, template variables and tenant, as in later calls; null for none.</param>
     /// <param name="cancellationToken">Gives up; the file is then as before.</param>
     /// <returns>Tokens whose cache was written: whole blocks only.</returns>
-    public Task<int> SaveSessionAsync(string path, IReadOnlyList<Message> messages, GenerationOptions? options = null, CancellationToken cancellationToken = default)
-        => throw new UnsupportedModelException("This build has no engine.");
+    /// <exception cref="ContextLengthException">The conversation does not fit the context.</exception>
+    /// <exception cref="IOException">The file cannot be written; what was there before is unharmed.</exception>
+    /// <exception cref="InvalidOptionException">The model was loaded without <see cref="LanguageModelOptions.PrefixCaching"/>.</exception>
+    public async Task<int> SaveSessionAsync(string path, IReadOnlyList<Message> messages, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        options ??= new GenerationOptions();
+        return await SaveSessionAsync(path, Render(messages, options, false).Tokens, options.Tenant, cancellationToken).ConfigureAwait(false);
+    }
 
-    /// <summary>Reads a file of <see cref="SaveSessionAsync"/> into the cache of prefixes; the next request that begins with the same tokens finds it.</summary>
+    /// <summary>The same for token ids.</summary>
+    /// <param name="path">The file to write.</param>
+    /// <param name="tokens">The conversation as token ids.</param>
+    /// <param name="tenant">As in later calls.</param>
+    /// <param name="cancellationToken">Gives up; the file is then as before.</param>
+    /// <returns>Tokens whose cache was written: whole blocks only.</returns>
+    public async Task<int> SaveSessionAsync(string path, IReadOnlyList<int> tokens, string? tenant = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(tokens);
+        if (!Options.PrefixCaching) throw new InvalidOptionException("Sessions are saved from the cache of prefixes. Load the model with PrefixCaching.");
+        int[] ids = [.. tokens];
+        await ComputeAsync(ids, null, tenant, cancellationToken).ConfigureAwait(false);
+        return await SessionFile.SaveAsync(path, loaded, ids, tenant, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Reads a file of <see cref="SaveSessionAsync(string, IReadOnlyList{Message}, GenerationOptions?, CancellationToken)"/> into the cache of prefixes; the next request that begins with the same tokens finds it.</summary>
     /// <param name="path">The file.</param>
     /// <param name="cancellationToken">Gives up.</param>
     /// <returns>Tokens restored.</returns>
     /// <exception cref="SessionFileException">The file is corrupt, of another model or version, or of other numerics. Nothing was restored; requests compute their prompts as usual.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
     public Task<int> LoadSessionAsync(string path, CancellationToken cancellationToken = default)
-        => throw new UnsupportedModelException("This build has no engine.");
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        if (!Options.PrefixCaching) throw new InvalidOptionException("Sessions are restored into the cache of prefixes. Load the model with PrefixCaching.");
+        return SessionFile.LoadAsync(path, loaded, cancellationToken);
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -166,7 +214,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     public ValueTask DisposeAsync() => new(Task.Run(Dispose));
 
     /// <summary>A request for text, not yet submitted.</summary>
-    internal GenerationRequest NewRequest(ReadOnlySpan<int> prompt, GenerationOptions options, bool keepLastLogits = false)
+    internal GenerationRequest NewRequest(ReadOnlySpan<int> prompt, GenerationOptions options, OutputGuide? guide = null, bool keepLastLogits = false)
     {
         CheckTokens(prompt);
         SamplingSettings sampling = loaded.Defaults.Resolve(options, BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)));
@@ -177,7 +225,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
             Tenant = options.Tenant,
             KeepsLastLogits = keepLastLogits,
         };
-        return new GenerationRequest(prompt, settings, null, loaded.Settings, loaded.Engine.BlockTokens, loaded.Engine.DraftsByModule);
+        return new GenerationRequest(prompt, settings, guide, loaded.Settings, loaded.Engine.BlockTokens, loaded.Engine.DraftsByModule);
     }
 
     private void CheckTokens(ReadOnlySpan<int> prompt)
@@ -186,47 +234,75 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
             if ((uint)id >= (uint)loaded.Model.VocabularySize) throw new InvalidOptionException($"The prompt has the token id {id}; the vocabulary has {loaded.Model.VocabularySize} entries, from 0.");
     }
 
-    private async IAsyncEnumerable<GenerationUpdate> StreamAsync(int[] prompt, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    private Prompt Render(IReadOnlyList<Message> messages, GenerationOptions options, bool addGenerationPrompt)
+        => (loaded.Prompter ?? throw new ModelException($"The model '{Info.Name}' has no chat template: it continues texts. Use {nameof(CompleteAsync)}, or a model that was trained to chat."))
+            .Render(messages, options, addGenerationPrompt);
+
+    /// <summary>A raw text, with the beginning-of-text token where the model wants one.</summary>
+    private int[] EncodeRaw(string text)
+    {
+        var ids = new List<int>();
+        if (Tokenizer.AddBeginningOfSequence && Tokenizer.BeginningOfSequenceId is { } bos) ids.Add(bos);
+        Tokenizer.Encode(text, ids, parseSpecialTokens: true);
+        return [.. ids];
+    }
+
+    private async Task<HiddenRequest> ComputeAsync(int[] tokens, EmbeddingPooling? pooling, string? tenant, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        GenerationRequest request = NewRequest(prompt, options);
-        var stream = new TokenStream(Tokenizer, skipSpecialTokens: true);
-        StopDetector? stop = options.StopSequences is { Count: > 0 } strings ? new StopDetector(strings) : null;
+        CheckTokens(tokens);
+        var request = new HiddenRequest(tokens, pooling, Info.HiddenSize, tenant, loaded.Settings, loaded.Engine.BlockTokens, loaded.Engine.DraftsByModule);
         loaded.Engine.Submit(request);
-        await using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(static (state, _) =>
-        {
-            (Engine engine, GenerationRequest r) = ((Engine, GenerationRequest))state!;
-            engine.Cancel(r);
-        }, (loaded.Engine, request));
+        await using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(_ => loaded.Engine.Cancel(request), null);
+        await request.Completion.ConfigureAwait(false);
+        return request;
+    }
+
+    private static void Normalise(float[] vector)
+    {
+        double squares = 0;
+        foreach (float x in vector) squares += (double)x * x;
+        if (squares == 0) return;
+        float scale = (float)(1 / Math.Sqrt(squares));
+        for (int i = 0; i < vector.Length; i++) vector[i] *= scale;
+    }
+
+    /// <summary>The one generation loop: submits, turns tokens into updates, and cancels where the enumeration is left.</summary>
+    private async IAsyncEnumerable<GenerationUpdate> StreamAsync(Func<Prompt> render, GenerationOptions options, bool isChat, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        ObjectDisposedException.ThrowIf(disposed != 0, this);
+        Prompt prompt = render();
+        GenerationRequest request = NewRequest(prompt.Tokens, options, OutputGuide.For(loaded, prompt, options, isChat));
+        var reader = new AnswerReader(Tokenizer, loaded.EndTokens, isChat ? new OutputParser(prompt.Dialect, prompt.StartsInThought) : null, options.StopSequences, options.AllowParallelToolCalls != false);
+        var updates = new List<GenerationUpdate>();
+        loaded.Engine.Submit(request);
+        await using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(_ => loaded.Engine.Cancel(request), null);
         int seen = 0;
         bool complete = false;
         try
         {
-            while (true)
+            while (!complete && !reader.Stopped)
             {
                 await request.Feed.WaitAsync(seen).ConfigureAwait(false);
                 (int published, bool ended) = request.Feed.Read();
-                for (; seen < published; seen++)
+                for (; seen < published && !reader.Stopped; seen++)
                 {
                     int id = request.Answer(published)[seen];
-                    string text = new(stream.Add(id));
-                    if (stop is not null) text = stop.Add(text);
-                    yield return new GenerationUpdate(UpdateKind.Answer, text) { Tokens = [request.LogProbabilities?[seen, id] ?? new GeneratedToken(id, null, [])] };
-                    if (stop?.Stopped == true) break;
+                    reader.Add(request.LogProbabilities?[seen, id] ?? new GeneratedToken(id, null, []), updates);
                 }
-                if (stop?.Stopped == true)
+                if (ended && !reader.Stopped)
                 {
-                    seen++;
-                    break;
+                    if (request.Error is OperationCanceledException) throw new OperationCanceledException("The request was cancelled.", request.Error, cancellationToken);
+                    if (request.Error is not null) throw request.Error;
+                    reader.Finish(updates);
+                    complete = true;
                 }
-                if (!ended || seen < published) continue;
-                if (request.Error is OperationCanceledException) throw new OperationCanceledException("The request was cancelled.", cancellationToken);
-                if (request.Error is not null) throw request.Error;
-                complete = true;
-                break;
+                foreach (GenerationUpdate update in updates) yield return update;
+                updates.Clear();
             }
-            if (complete && new string(stream.Flush()) is { } rest && (stop is null ? rest : stop.Add(rest) + stop.Flush()) is { Length: > 0 } last) yield return new GenerationUpdate(UpdateKind.Answer, last);
-            yield return new GenerationUpdate(UpdateKind.End, "") { FinishReason = stop?.Stopped == true ? DeepSeek.FinishReason.Stop : request.FinishReason, Usage = request.Usage(seen) };
+            FinishReason reason = reader.HasCalls && (reader.Stopped || request.FinishReason == FinishReason.Stop) ? FinishReason.ToolCalls : reader.Stopped ? FinishReason.Stop : request.FinishReason;
+            yield return new GenerationUpdate(UpdateKind.End, "") { FinishReason = reason, Usage = request.Usage(seen), Tokens = [.. reader.Pending] };
         }
         finally
         {

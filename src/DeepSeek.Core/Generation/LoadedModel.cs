@@ -25,10 +25,7 @@ internal sealed class LoadedModel : IDisposable
         constraints = new Lazy<ConstraintCache>(() => new ConstraintCache(TokenTrie.Of(Tokenizer, Settings!.Entries, EndTokens)));
         TimeProvider clock = options.TimeProvider ?? TimeProvider.System;
         if (checkpoint.ChatTemplate is { } text)
-        {
-            IReadOnlyDictionary<string, string> special = SpecialTokens.Of(checkpoint.Path, Tokenizer);
-            Prompter = new Prompter(new ChatTemplate(text, special), special, Tokenizer, clock);
-        }
+            Prompter = new Prompter(new ChatTemplate(text, SpecialTokens.Of(checkpoint.Path, Tokenizer)), Tokenizer, clock);
         ModelFacts facts = ModelFacts.Of(checkpoint);
         Identity = SessionFile.IdentityOf(checkpoint, storage, backend, options);
         Settings = new EngineSettings(Math.Min(Tokenizer.VocabularySize, model.VocabularySize), options.MaxSequences, options.MaxQueuedRequests, Math.Max(options.MaxStepTokens, options.MaxSequences),

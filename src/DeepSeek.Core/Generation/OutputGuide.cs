@@ -1,4 +1,6 @@
+using System.Text;
 using DeepSeek.Generation.Constraints;
+using DeepSeek.Text;
 
 namespace DeepSeek.Generation;
 
@@ -37,6 +39,32 @@ internal sealed class OutputGuide
         bool mayThink = settings.MayThink && (constraint is null || settings.OpeningToken is not null);
         phase = settings.StartsInThought ? Phase.Thought : mayThink ? Phase.Undecided : Phase.Answer;
         if (settings.Stops.Length > 0) stops = new ByteMatcher(settings.Stops);
+    }
+
+    /// <summary>The guide of an answer; null where there is nothing to watch for.</summary>
+    /// <exception cref="UnsupportedModelException">A constraint cannot be enforced.</exception>
+    /// <exception cref="InvalidOptionException">A constraint is malformed, or contradicts the tools.</exception>
+    public static OutputGuide? For(LoadedModel model, Prompt prompt, GenerationOptions options, bool isChat)
+    {
+        GrammarMatcher? constraint = ConstraintOf(model, prompt, options);
+        bool mayThink = isChat && options.Thinking != false && model.Prompter?.MayThink == true;
+        // With tools on offer a stop string ends the answer on the reader's side only: calls may contain it.
+        byte[][] stops = prompt.Dialect is null ? [.. (options.StopSequences ?? []).Select(Encoding.UTF8.GetBytes)] : [];
+        if (constraint is null && !prompt.StartsInThought && !mayThink && stops.Length == 0) return null;
+        int[] closing = options.ThinkingBudget is null ? [] : model.Tokenizer.Encode("\n" + ReasoningSplitter.Close, parseSpecialTokens: true);
+        return new OutputGuide(model.Tokenizer, new GuideSettings(prompt.StartsInThought, mayThink, options.ThinkingBudget, closing, stops, model.Tokenizer.IdOf(ReasoningSplitter.Open)), constraint);
+    }
+
+    private static GrammarMatcher? ConstraintOf(LoadedModel model, Prompt prompt, GenerationOptions options)
+    {
+        if (prompt.Dialect is { } dialect && options.Tools is { Count: > 0 } tools && (options.ToolChoice == ToolChoice.Required || options.ToolChoice is ToolChoice.Function))
+        {
+            if (options.Constraint is not null) throw new InvalidOptionException("A required tool call and a Constraint contradict each other: the answer is one or the other.");
+            ToolDefinition[] allowed = options.ToolChoice is ToolChoice.Function f ? [tools.First(t => t.Name == f.Name)] : [.. tools];
+            bool several = options.AllowParallelToolCalls != false && options.ToolChoice == ToolChoice.Required;
+            return model.Constraints.Start(ToolGrammar.Key(dialect, allowed, several), b => ToolGrammar.Compose(b, model.Tokenizer, dialect, allowed, several));
+        }
+        return options.Constraint is { } constraint ? model.Constraints.Start(constraint) : null;
     }
 
     /// <summary>Tokens of thought so far, the closing tag included.</summary>

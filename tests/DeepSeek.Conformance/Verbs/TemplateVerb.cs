@@ -7,24 +7,24 @@ using DeepSeek.Text;
 namespace DeepSeek.Conformance.Verbs;
 
 /// <summary>template TEMPLATE|MODEL: messages, tools and variables as apply_chat_template takes them.</summary>
-internal sealed class TemplateVerb(string template, TimeProvider clock) : IVerb
+internal sealed class TemplateVerb(string template, IReadOnlyDictionary<string, string> ofModel, TimeProvider clock) : IVerb
 {
     private readonly Dictionary<string, ChatTemplate> bySpecialTokens = [];
 
-    public static TemplateVerb Open(Arguments arguments) => new(Source(arguments.Required), FixedClock.From(arguments["--date"]));
-
-    private static string Source(string path)
+    public static TemplateVerb Open(Arguments arguments)
     {
-        if (Path.GetExtension(path) is ".jinja" or ".txt") return File.ReadAllText(path);
+        string path = arguments.Required;
+        TimeProvider clock = FixedClock.From(arguments["--date"]);
+        if (Path.GetExtension(path) is ".jinja" or ".txt") return new(File.ReadAllText(path), new Dictionary<string, string>(), clock);
         using Checkpoint model = Checkpoint.Open(path);
-        return model.ChatTemplate ?? throw new ChatTemplateException($"'{path}' has no chat template.");
+        return new(model.ChatTemplate ?? throw new ChatTemplateException($"'{path}' has no chat template."), SpecialTokens.Of(path, Tokenizer.Load(path)), clock);
     }
 
     public JsonNode Answer(JsonObject line)
     {
-        string tokens = line["special_tokens"]?.ToJsonString() ?? "{}";
+        string tokens = line["special_tokens"]?.ToJsonString() ?? "";
         if (!bySpecialTokens.TryGetValue(tokens, out ChatTemplate? parsed))
-            bySpecialTokens[tokens] = parsed = new ChatTemplate(template, JsonNode.Parse(tokens)!.AsObject().ToDictionary(t => t.Key, t => t.Value!.GetValue<string>()));
+            bySpecialTokens[tokens] = parsed = new ChatTemplate(template, tokens.Length == 0 ? ofModel : JsonNode.Parse(tokens)!.AsObject().ToDictionary(t => t.Key, t => t.Value!.GetValue<string>()));
         Dictionary<string, JsonElement> variables = line["kwargs"] is JsonObject kwargs ? kwargs.ToDictionary(k => k.Key, k => Element(k.Value)) : [];
         RenderedPrompt prompt = parsed.Render(Element(line["messages"]), line["tools"] is { } tools ? Element(tools) : null, variables, line["filter"]?.GetValue<bool>() ?? true, clock);
         return new JsonObject { ["text"] = prompt.Text };
