@@ -20,7 +20,7 @@ internal static class AttentionBenchmark
 
     private static readonly Shape[] Shapes = [new("qwen1.5b", 12, 2, 128), new("smol135m", 9, 3, 64), new("llama8b", 32, 8, 128), new("mha", 16, 16, 128)];
 
-    /// <summary>Arguments: threads, cache format, the beginning of a shape's name.</summary>
+    /// <summary>Arguments: threads, cache format, the beginning of a shape's name, the one context wanted.</summary>
     public static void Run(ReadOnlySpan<string> arguments)
     {
         int threads = arguments.Length > 0 ? int.Parse(arguments[0], CultureInfo.InvariantCulture) : 2;
@@ -29,6 +29,8 @@ internal static class AttentionBenchmark
         using CpuBackend backend = new(new CpuBackendOptions { Threads = threads });
         Console.WriteLine($"{backend.Description}; cache {format}");
         (int Rows, int Context)[] cases = [(1, 64), (1, 4096), (1, 32768), (512, 512), (512, 4096)];
+        int only = arguments.Length > 3 ? int.Parse(arguments[3], CultureInfo.InvariantCulture) : 0;
+        if (only > 0) cases = [.. cases.Where(c => c.Context == only)];
         foreach (Shape shape in Shapes.Where(s => s.Name.StartsWith(name, StringComparison.Ordinal)))
             foreach ((int rows, int context) in cases) Grouped(backend, format, shape, rows, context);
         if ("latent".StartsWith(name, StringComparison.Ordinal))

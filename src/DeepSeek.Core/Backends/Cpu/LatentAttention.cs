@@ -8,23 +8,24 @@ namespace DeepSeek.Backends.Cpu;
 /// </summary>
 internal static unsafe class LatentAttention
 {
-    /// <summary>Rows of a step and a head: an item of the products before and after absorbed attention.</summary>
+    /// <summary>Rows of the step.</summary>
     private record struct Piece(int FirstRow, int Rows);
 
     /// <param name="pool">Threads.</param>
     /// <param name="scratch">Memory.</param>
+    /// <param name="matMul">Products.</param>
     /// <param name="output">[T, H·V]</param>
     /// <param name="q">[T, H·(N+R)]</param>
     /// <param name="a">Sizes and weights.</param>
     /// <param name="step">The step.</param>
     /// <param name="cache">The cache.</param>
     /// <param name="absorbedOnly">Whether the expanded form, whose sums run in another order, is left alone.</param>
-    public static void Run(WorkerPool pool, ScratchArena scratch, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache, bool absorbedOnly)
+    public static void Run(WorkerPool pool, ScratchArena scratch, MatMul matMul, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache, bool absorbedOnly)
     {
         long mark = scratch.Mark();
         int count = step.Sequences.Length, pieces = 0, mostRows = 0;
         Span<bool> expanded = new(scratch.Rent(count), count);
-        Piece* list = (Piece*)scratch.Rent((long)sizeof(Piece) * (count + step.TokenCount / HeadProducts.MaxRows + 1));
+        Piece* list = (Piece*)scratch.Rent((long)sizeof(Piece) * (count + step.TokenCount / TransposedProduct.MaxRows + 1));
         for (int i = 0; i < count; i++)
         {
             SequenceSlice s = step.Sequences[i];
@@ -37,14 +38,14 @@ internal static unsafe class LatentAttention
             // Rows of neighbouring sequences share a piece, so that a batch reads the weights once.
             for (int row = s.FirstRow, end = s.FirstRow + s.RowCount; row < end;)
             {
-                bool joins = pieces > 0 && list[pieces - 1].FirstRow + list[pieces - 1].Rows == row && list[pieces - 1].Rows < HeadProducts.MaxRows;
+                bool joins = pieces > 0 && list[pieces - 1].FirstRow + list[pieces - 1].Rows == row && list[pieces - 1].Rows < TransposedProduct.MaxRows;
                 if (!joins) list[pieces++] = new Piece(row, 0);
-                int rows = Math.Min(HeadProducts.MaxRows - list[pieces - 1].Rows, end - row);
+                int rows = Math.Min(TransposedProduct.MaxRows - list[pieces - 1].Rows, end - row);
                 list[pieces - 1].Rows += rows;
                 row += rows;
             }
         }
-        if (pieces > 0) Absorbed(pool, scratch, output, q, a, step, cache, expanded, list, pieces);
+        if (pieces > 0) Absorbed(pool, scratch, matMul, output, q, a, step, cache, expanded, list, pieces);
         if (mostRows > 0) LatentExpansion.Run(pool, scratch, output, q, a, step, cache, expanded, mostRows);
         scratch.Release(mark);
     }
@@ -56,45 +57,52 @@ internal static unsafe class LatentAttention
         return s.RowCount >= 32 && context * ups + pairs * (a.NopeSize + a.RopeSize + a.ValueSize) < s.RowCount * ups + pairs * (2 * a.LatentSize + a.RopeSize);
     }
 
-    private static void Absorbed(WorkerPool pool, ScratchArena scratch, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache,
+    private static void Absorbed(WorkerPool pool, ScratchArena scratch, MatMul matMul, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache,
         ReadOnlySpan<bool> expanded, Piece* pieces, int count)
     {
         int width = a.LatentSize + a.RopeSize, queryRow = a.Heads * width, sumRow = a.Heads * a.LatentSize, rows = step.TokenCount;
-        float* queries = (float*)scratch.Rent((long)rows * queryRow * sizeof(float)), sums = (float*)scratch.Rent((long)rows * sumRow * sizeof(float));
-        long buffer = Math.Max(HeadProducts.MemoryLength(a.NopeSize, a.LatentSize), HeadProducts.MemoryLength(a.ValueSize, a.LatentSize)) + 15 & -16;
+        Tensor queries = new((nint)scratch.Rent((long)rows * queryRow * sizeof(float)), rows, queryRow, queryRow);
+        Tensor sums = new((nint)scratch.Rent((long)rows * sumRow * sizeof(float)), rows, sumRow, sumRow);
+        long buffer = TransposedProduct.MemoryLength(a.LatentSize) + 15 & -16;
         nint buffers = (nint)scratch.Rent(buffer * pool.ThreadCount * sizeof(float));
-        pool.Run(new AbsorbWork(q, a, (nint)queries, queryRow, (nint)pieces, buffers, buffer), count * a.Heads);
-        TiledAttention.Run(pool, scratch, new AttentionShape((nint)queries, queryRow, (nint)sums, sumRow, KeyHeads: 1, a.Heads, width, a.LatentSize, a.Scale,
+        pool.Run(new AbsorbWork(q, a, queries.Address, queryRow, (nint)pieces, buffers, buffer), count * a.Heads);
+        if (a.KeyUpTransposed) Multiply(matMul, a.KeyUp, q, a.NopeSize + a.RopeSize, queries, width, pieces, count);
+        TiledAttention.Run(pool, scratch, new AttentionShape(queries.Address, queryRow, sums.Address, sumRow, KeyHeads: 1, a.Heads, width, a.LatentSize, a.Scale,
             a.Stream, a.Stream, a.FirstPosition), step, cache, expanded);
-        pool.Run(new ValueWork(output, a, (nint)sums, sumRow, (nint)pieces, buffers, buffer), count * a.Heads);
+        Multiply(matMul, a.ValueUp, sums, a.LatentSize, output, a.ValueSize, pieces, count);
     }
 
-    /// <summary>q̂ = [KeyUpᵀ·q_nope | q_pe] of one head.</summary>
+    /// <summary>y = W_h·x for every head's stretch of the rows, heads being xSize and ySize numbers apart.</summary>
+    private static void Multiply(MatMul matMul, DeviceWeight[] weights, Tensor x, int xSize, Tensor y, int ySize, Piece* pieces, int count)
+    {
+        for (int p = 0; p < count;)
+        {
+            int first = pieces[p].FirstRow, end = first;
+            while (p < count && pieces[p].FirstRow == end) end += pieces[p++].Rows;
+            Tensor from = x.TakeRows(first, end - first), to = y.TakeRows(first, end - first);
+            matMul.Begin();
+            for (int h = 0; h < weights.Length; h++)
+            {
+                CpuWeight weight = (CpuWeight)weights[h];
+                Tensor input = from.TakeColumns(h * xSize, weight.Columns);
+                matMul.Add(weight, input, weight.Blocks is null ? default : matMul.Quantise(input), to.TakeColumns(h * ySize, weight.Rows), bias: null, accumulate: false);
+            }
+            matMul.Execute();
+        }
+    }
+
+    /// <summary>q̂ = [KeyUpᵀ·q_nope | q_pe] of one head; of a transposed KeyUp the second part only.</summary>
     private readonly struct AbsorbWork(Tensor q, LatentAttentionSettings a, nint queries, int queryRow, nint pieces, nint buffers, long buffer) : IParallelWork
     {
         public void Execute(int item, int worker)
         {
             (int at, int head) = Math.DivRem(item, a.Heads);
             Piece piece = ((Piece*)pieces)[at];
-            CpuWeight keyUp = (CpuWeight)a.KeyUp[head];
             float* memory = (float*)buffers + buffer * worker, from = Elementwise.Row(q, piece.FirstRow) + head * (a.NopeSize + a.RopeSize);
             float* to = (float*)queries + (long)piece.FirstRow * queryRow + head * (a.LatentSize + a.RopeSize);
-            if (a.KeyUpTransposed) HeadProducts.Multiply(keyUp, from, q.Stride, piece.Rows, to, queryRow, memory);
-            else HeadProducts.MultiplyTransposed(keyUp, from, q.Stride, piece.Rows, to, queryRow, memory);
+            if (!a.KeyUpTransposed) TransposedProduct.Run((CpuWeight)a.KeyUp[head], from, q.Stride, piece.Rows, to, queryRow, memory);
             for (int t = 0; t < piece.Rows; t++)
                 Buffer.MemoryCopy(from + (long)t * q.Stride + a.NopeSize, to + (long)t * queryRow + a.LatentSize, 4L * a.RopeSize, 4L * a.RopeSize);
-        }
-    }
-
-    /// <summary>ValueUp·z of one head.</summary>
-    private readonly struct ValueWork(Tensor output, LatentAttentionSettings a, nint sums, int sumRow, nint pieces, nint buffers, long buffer) : IParallelWork
-    {
-        public void Execute(int item, int worker)
-        {
-            (int at, int head) = Math.DivRem(item, a.Heads);
-            Piece piece = ((Piece*)pieces)[at];
-            HeadProducts.Multiply((CpuWeight)a.ValueUp[head], (float*)sums + (long)piece.FirstRow * sumRow + head * a.LatentSize, sumRow, piece.Rows,
-                Elementwise.Row(output, piece.FirstRow) + head * a.ValueSize, output.Stride, (float*)buffers + buffer * worker);
         }
     }
 }

@@ -40,41 +40,42 @@ internal static unsafe class TiledAttention
         long mark = scratch.Mark();
         int sums = (shape.ValueSize + 31) & -32;
         int tileRows = Math.Clamp(TileBytes / sizeof(float) / (shape.KeySize + sums + Chunk) & -8, 8, 128);
+        Plan plan = new(shape, tileRows, 4 * pool.ThreadCount);
 
-        // Sequences with one tile of rows and several chunks are cut into chunks; how many heads go together decides how many pieces there are.
-        int chunks = 0, tiles = 0;
+        // How many heads of a cut sequence go together decides how many pieces there are.
+        int pieces = 0, tiles = 0;
         for (int i = 0; i < step.Sequences.Length; i++)
         {
             SequenceSlice s = step.Sequences[i];
             if (IsLeftOut(leftOut, i)) continue;
-            if (IsCut(s, shape, tileRows)) chunks += ChunkCount(s);
-            else tiles += (s.RowCount * shape.Group + tileRows - 1) / tileRows;
+            if (plan.IsCut(s)) pieces += plan.TileCount(s) * ChunkCount(s);
+            else tiles += plan.TileCount(s);
         }
-        int parts = chunks == 0 ? 1 : Math.Clamp((4 * pool.ThreadCount + chunks - 1) / chunks, 1, shape.KeyHeads), headsTogether = (shape.KeyHeads + parts - 1) / parts;
-        parts = (shape.KeyHeads + headsTogether - 1) / headsTogether;
+        int parts = pieces == 0 ? 1 : Math.Clamp((4 * pool.ThreadCount + pieces - 1) / pieces, 1, shape.KeyHeads), headsTogether = (shape.KeyHeads + parts - 1) / parts;
 
-        Tile* work = (Tile*)scratch.Rent((long)sizeof(Tile) * (chunks * parts + tiles * shape.KeyHeads));
+        Tile* work = (Tile*)scratch.Rent((long)sizeof(Tile) * (pieces + tiles) * shape.KeyHeads);
         Tile* merges = (Tile*)scratch.Rent((long)sizeof(Tile) * step.Sequences.Length * shape.KeyHeads);
         int count = 0, mergeCount = 0;
         long partials = 0;
         for (int i = 0; i < step.Sequences.Length; i++)
         {
             SequenceSlice s = step.Sequences[i];
-            int rows = s.RowCount * shape.Group;
-            if (IsLeftOut(leftOut, i) || IsCut(s, shape, tileRows)) continue;
+            int rows = s.RowCount * shape.Group, most = plan.RowsOfTile(s);
+            if (IsLeftOut(leftOut, i) || plan.IsCut(s)) continue;
             // The last rows see most keys: they go first, so that small pieces are left for the end.
-            for (int first = (rows - 1) / tileRows * tileRows; first >= 0; first -= tileRows)
-                for (int h = 0; h < shape.KeyHeads; h++) work[count++] = new Tile(i, first, Math.Min(tileRows, rows - first), h, 1, 0, ChunkCount(s), -1);
+            for (int first = (rows - 1) / most * most; first >= 0; first -= most)
+                for (int h = 0; h < shape.KeyHeads; h++) work[count++] = new Tile(i, first, Math.Min(most, rows - first), h, 1, 0, ChunkCount(s), -1);
         }
         for (int i = 0; i < step.Sequences.Length; i++)
         {
             SequenceSlice s = step.Sequences[i];
-            int rows = s.RowCount * shape.Group;
-            if (IsLeftOut(leftOut, i) || !IsCut(s, shape, tileRows)) continue;
+            int rows = s.RowCount * shape.Group, most = plan.RowsOfTile(s);
+            if (IsLeftOut(leftOut, i) || !plan.IsCut(s)) continue;
             for (int h = 0; h < shape.KeyHeads; h++) merges[mergeCount++] = new Tile(i, 0, rows, h, 1, 0, ChunkCount(s), partials);
             for (int c = 0; c < ChunkCount(s); c++)
-                for (int h = 0; h < shape.KeyHeads; h += headsTogether)
-                    work[count++] = new Tile(i, 0, rows, h, Math.Min(headsTogether, shape.KeyHeads - h), c, 1, partials);
+                for (int first = 0; first < rows; first += most)
+                    for (int h = 0; h < shape.KeyHeads; h += headsTogether)
+                        work[count++] = new Tile(i, first, Math.Min(most, rows - first), h, Math.Min(headsTogether, shape.KeyHeads - h), c, 1, partials);
             partials += (long)ChunkCount(s) * shape.KeyHeads * PartialLength(rows, sums);
         }
         float* results = (float*)scratch.Rent(partials * sizeof(float));
@@ -88,7 +89,21 @@ internal static unsafe class TiledAttention
 
     private static bool IsLeftOut(ReadOnlySpan<bool> leftOut, int sequence) => !leftOut.IsEmpty && leftOut[sequence];
 
-    private static bool IsCut(SequenceSlice s, in AttentionShape shape, int tileRows) => s.RowCount * shape.Group <= tileRows && ChunkCount(s) > 1;
+    /// <summary>How sequences are cut.</summary>
+    private readonly struct Plan(AttentionShape shape, int tileRows, int enough)
+    {
+        /// <summary>Most query rows of a sequence whose chunks are results of their own before they are merged.</summary>
+        private const int MostCutRows = 256;
+
+        public int TileCount(SequenceSlice s) => (s.RowCount * shape.Group + tileRows - 1) / tileRows;
+
+        /// <summary>Rows of its tiles but the last, about the same in all of them.</summary>
+        public int RowsOfTile(SequenceSlice s) => (s.RowCount * shape.Group + TileCount(s) - 1) / TileCount(s) + 7 & -8;
+
+        /// <summary>Whether it is cut into chunks: where there is one tile of rows, or too few pieces for the threads otherwise.</summary>
+        public bool IsCut(SequenceSlice s)
+            => ChunkCount(s) > 1 && (TileCount(s) == 1 || s.RowCount * shape.Group <= MostCutRows && TileCount(s) * shape.KeyHeads < enough);
+    }
 
     private static int ChunkCount(SequenceSlice s) => (s.FirstPosition + s.RowCount + Chunk - 1) / Chunk;
 
@@ -132,10 +147,11 @@ internal static unsafe class TiledAttention
                         Finish(shape, sequence, tile.FirstRow + r, h, memory.Sums + r * sums, memory.Total[r]);
                     continue;
                 }
-                float* partial = (float*)results + tile.Partial + ((long)tile.FirstChunk * shape.KeyHeads + h) * PartialLength(tile.Rows, sums);
-                Copy(memory.Sums, partial, tile.Rows * sums);
-                Copy(memory.Largest, partial + tile.Rows * sums, tile.Rows);
-                Copy(memory.Total, partial + tile.Rows * (sums + 1), tile.Rows);
+                int rows = sequence.RowCount * shape.Group;
+                float* partial = (float*)results + tile.Partial + ((long)tile.FirstChunk * shape.KeyHeads + h) * PartialLength(rows, sums);
+                Copy(memory.Sums, partial + tile.FirstRow * sums, tile.Rows * sums);
+                Copy(memory.Largest, partial + rows * sums + tile.FirstRow, tile.Rows);
+                Copy(memory.Total, partial + rows * (sums + 1) + tile.FirstRow, tile.Rows);
             }
         }
 
