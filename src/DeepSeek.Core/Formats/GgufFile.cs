@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.RegularExpressions;
 using DeepSeek.Tensors;
 
 namespace DeepSeek.Formats;
@@ -21,7 +20,7 @@ internal sealed record GgufTensor(string Name, DType Type, long[] Shape, MappedF
 /// A GGUF model, version 2 or 3, in one file or split into <c>-00001-of-0000N</c>: metadata and a list of tensors, checked against the file's length before anything
 /// is believed. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Immutable; thread-safe; owns the mapped files.
 /// </summary>
-internal sealed partial class GgufFile : IDisposable
+internal sealed class GgufFile : IDisposable
 {
     /// <summary>"GGUF" as a little-endian number.</summary>
     public const uint Magic = 0x46554747;
@@ -56,17 +55,16 @@ internal sealed partial class GgufFile : IDisposable
         var gguf = new GgufFile(path);
         try
         {
-            Match part = SplitName().Match(path);
-            int count = part.Success ? int.Parse(part.Groups["count"].ValueSpan, CultureInfo.InvariantCulture) : 1;
-            if (part.Success) gguf.Path = PartPath(part, 1);
+            (string stem, int count) = SplitName(path);
+            if (count > 0) gguf.Path = PartPath(stem, 1, count);
             gguf.Add(MappedFile.Open(gguf.Path, privateCopy));
             long announced = gguf.Integer("split.count") ?? 1;
             if (announced <= 1) return gguf;
             if (announced != count)
-                throw new InvalidModelFileException($"'{gguf.Path}' is part of a model split into {announced} files, but its name says {(part.Success ? $"{count}" : "nothing of it")}. Restore the names NAME-00001-of-{announced:D5}.gguf, and so on.");
+                throw new InvalidModelFileException($"'{gguf.Path}' is part of a model split into {announced} files, but its name says {(count > 0 ? $"{count}" : "nothing of it")}. Restore the names NAME-00001-of-{announced:D5}.gguf, and so on.");
             for (int i = 2; i <= count; i++)
             {
-                string next = PartPath(part, i);
+                string next = PartPath(stem, i, count);
                 if (!File.Exists(next)) throw new InvalidModelFileException($"Part {i} of {count} of the split model is missing: there is no file '{next}'. Download all parts into one folder.");
                 gguf.Add(MappedFile.Open(next, privateCopy), i - 1);
             }
@@ -113,10 +111,19 @@ internal sealed partial class GgufFile : IDisposable
         foreach (MappedFile file in files) file.Dispose();
     }
 
-    [GeneratedRegex(@"^(?<stem>.*)-(?<part>\d{5})-of-(?<count>\d{5})\.gguf$", RegexOptions.Singleline | RegexOptions.NonBacktracking)]
-    private static partial Regex SplitName();
+    /// <summary>What precedes <c>-00001-of-0000N.gguf</c>, and N; 0 for any other name.</summary>
+    private static (string Stem, int Count) SplitName(string path)
+    {
+        const int Digits = 5;
+        const string Example = "-00001-of-00000.gguf";
+        if (path.Length < Example.Length) return (path, 0);
+        ReadOnlySpan<char> tail = path.AsSpan(path.Length - Example.Length);
+        return tail[0] == '-' && tail.Slice(1 + Digits, 4) is "-of-" && tail[^5..] is ".gguf"
+            && int.TryParse(tail.Slice(1, Digits), NumberStyles.None, CultureInfo.InvariantCulture, out _) && int.TryParse(tail.Slice(Digits + 5, Digits), NumberStyles.None, CultureInfo.InvariantCulture, out int count)
+            ? (path[..^Example.Length], count) : (path, 0);
+    }
 
-    private static string PartPath(Match name, int part) => $"{name.Groups["stem"].Value}-{part:D5}-of-{name.Groups["count"].Value}.gguf";
+    private static string PartPath(string stem, int part, int count) => string.Create(CultureInfo.InvariantCulture, $"{stem}-{part:D5}-of-{count:D5}.gguf");
 
     /// <summary>Parses one file. Part 0 gives the model's metadata; the others only say which part they are.</summary>
     private void Add(MappedFile file, int part = 0)
