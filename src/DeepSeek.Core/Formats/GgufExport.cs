@@ -117,7 +117,7 @@ internal static unsafe class GgufExport
                     Span<byte> target = piece.AsSpan(r * rowBytes, rowBytes);
                     if (tensor.TryCopyRow(start + r, type, target)) continue;
                     tensor.ReadRow(start + r, row);
-                    Quantise.Row(type, row, target);
+                    Quantise.Row(type, row, target, search: true);
                 }
                 return row;
             }, _ => { });

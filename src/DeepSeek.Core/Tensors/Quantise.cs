@@ -10,8 +10,12 @@ internal static class Quantise
     public static bool Writes(DType type) => type is DType.F32 or DType.F16 or DType.BF16 or DType.Q4_0 or DType.Q4_1 or DType.Q5_0 or DType.Q5_1 or DType.Q8_0 or DType.Q4_K or DType.Q5_K or DType.Q6_K;
 
     /// <summary>Consecutive blocks: <paramref name="x"/> is a whole number of them, <paramref name="blocks"/> has exactly their bytes.</summary>
+    /// <param name="type">The format.</param>
+    /// <param name="x">The numbers.</param>
+    /// <param name="blocks">Takes their blocks.</param>
+    /// <param name="search">Whether the scales of the simple 4- and 5-bit formats are searched too, as those of K-blocks always are, instead of the reference's.</param>
     /// <exception cref="UnsupportedModelException">The format cannot be written.</exception>
-    public static void Row(DType type, ReadOnlySpan<float> x, Span<byte> blocks)
+    public static void Row(DType type, ReadOnlySpan<float> x, Span<byte> blocks, bool search = false)
     {
         DTypeInfo info = type.Info();
         if (x.Length % info.BlockElements != 0 || blocks.Length != x.Length / info.BlockElements * info.BlockBytes)
@@ -34,10 +38,10 @@ internal static class Quantise
             Span<byte> block = blocks.Slice(o, info.BlockBytes);
             switch (type)
             {
-                case DType.Q4_0: Symmetric(values, block, 8); break;
-                case DType.Q5_0: Symmetric(values, block, 16); break;
-                case DType.Q4_1: Affine(values, block, 15); break;
-                case DType.Q5_1: Affine(values, block, 31); break;
+                case DType.Q4_0: Symmetric(values, block, 8, search); break;
+                case DType.Q5_0: Symmetric(values, block, 16, search); break;
+                case DType.Q4_1: Affine(values, block, 15, search); break;
+                case DType.Q5_1: Affine(values, block, 31, search); break;
                 case DType.Q8_0: Q8_0(values, block); break;
                 case DType.Q4_K: KQuantise.Affine(values, block, fiveBits: false); break;
                 case DType.Q5_K: KQuantise.Affine(values, block, fiveBits: true); break;
@@ -49,8 +53,10 @@ internal static class Quantise
 
     internal static void WriteHalf(Span<byte> b, float value) => BinaryPrimitives.WriteUInt16LittleEndian(b, SmallFloats.ToF16(value));
 
+    private static float Rounded(float value) => SmallFloats.FromF16(SmallFloats.ToF16(value));
+
     /// <summary>q = ⌊x / d + ½⌋ + half, where d = −(the number of largest magnitude) / half, which so falls on the end of the range that has one step more.</summary>
-    private static void Symmetric(ReadOnlySpan<float> x, Span<byte> b, int half)
+    private static void Symmetric(ReadOnlySpan<float> x, Span<byte> b, int half, bool search)
     {
         float largest = 0;
         foreach (float v in x)
@@ -59,11 +65,23 @@ internal static class Quantise
         WriteHalf(b, d);
         Span<byte> q = stackalloc byte[32];
         for (int j = 0; j < 32; j++) q[j] = (byte)Math.Clamp((int)((double)x[j] * inverse + (half + 0.5)), 0, 2 * half - 1);
+        if (search)
+        {
+            Span<float> w = stackalloc float[32];
+            Span<byte> found = stackalloc byte[32];
+            ScaleSearch.Weigh(x, w);
+            float plain = ScaleSearch.RoundSymmetric(x, w, Dequantise.Half(b), half, q), fit = Rounded(ScaleSearch.FitSymmetric(x, w, half));
+            if (ScaleSearch.RoundSymmetric(x, w, fit, half, found) < plain)
+            {
+                WriteHalf(b, fit);
+                q = found;
+            }
+        }
         Pack(b[2..], half == 16, q);
     }
 
     /// <summary>q = ⌊(x − min) / d + ½⌋ with d = (max − min) / steps.</summary>
-    private static void Affine(ReadOnlySpan<float> x, Span<byte> b, int steps)
+    private static void Affine(ReadOnlySpan<float> x, Span<byte> b, int steps, bool search)
     {
         float min = float.MaxValue, max = float.MinValue;
         foreach (float v in x) (min, max) = (Math.Min(min, v), Math.Max(max, v));
@@ -72,6 +90,20 @@ internal static class Quantise
         WriteHalf(b[2..], min);
         Span<byte> q = stackalloc byte[32];
         for (int j = 0; j < 32; j++) q[j] = (byte)Math.Clamp((int)((x[j] - min) * inverse + 0.5f), 0, steps);
+        if (search)
+        {
+            Span<float> w = stackalloc float[32];
+            Span<byte> found = stackalloc byte[32];
+            ScaleSearch.Weigh(x, w);
+            float plain = ScaleSearch.RoundAffine(x, w, Dequantise.Half(b), -Dequantise.Half(b[2..]), steps, q);
+            (float scale, float minimum) = ScaleSearch.FitAffine(x, w, steps, onlyNegative: false);
+            if (ScaleSearch.RoundAffine(x, w, Rounded(scale), Rounded(minimum), steps, found) < plain)
+            {
+                WriteHalf(b, scale);
+                WriteHalf(b[2..], -minimum);
+                q = found;
+            }
+        }
         Pack(b[4..], steps == 31, q);
     }
 
