@@ -1,23 +1,36 @@
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Logging;
 
 namespace DeepSeek.Extensions;
 
 /// <summary>
 /// A model behind <see cref="IChatClient"/>. Stateless: every call carries its whole conversation, and the engine finds what it has computed before. Thread-safe.
-/// Disposing it leaves the model alone; calls after that throw <see cref="ObjectDisposedException"/>.
+/// Disposing it leaves the model alone; calls after that, and streams that are under way, throw <see cref="ObjectDisposedException"/>.
 /// </summary>
 /// <param name="load">Gives the model: at once where it is loaded, or when it is.</param>
-internal sealed class DeepSeekChatClient(Func<CancellationToken, ValueTask<LanguageModel>> load) : IChatClient
+/// <param name="clock">The clock of time stamps and durations.</param>
+/// <param name="logger">Told what deserves attention.</param>
+internal sealed partial class DeepSeekChatClient(Func<CancellationToken, ValueTask<LanguageModel>> load, TimeProvider clock, ILogger logger) : IChatClient
 {
-    private static readonly ChatClientMetadata Metadata = new("deepseek");
+    private static readonly ChatClientMetadata Metadata = new(ChatOperation.Provider);
     private volatile LanguageModel? model;
+    private volatile string? foreign;
     private volatile bool disposed;
+
+    /// <summary>A client of a model that is loaded.</summary>
+    public DeepSeekChatClient(LanguageModel model, ILogger logger) : this(_ => new ValueTask<LanguageModel>(model), model.Options.TimeProvider ?? TimeProvider.System, logger) => this.model = model;
 
     /// <inheritdoc/>
     public async Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
-        => await GetStreamingResponseAsync(messages, options, cancellationToken).ToChatResponseAsync(cancellationToken).ConfigureAwait(false);
+    {
+        var updates = new List<ChatResponseUpdate>();
+        await foreach (ChatResponseUpdate update in GetStreamingResponseAsync(messages, options, cancellationToken).ConfigureAwait(false)) updates.Add(update);
+        ChatResponse response = updates.ToChatResponse();
+        response.RawRepresentation = updates.ConvertAll(u => (GenerationUpdate)u.RawRepresentation!);
+        return response;
+    }
 
     /// <inheritdoc/>
     public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
@@ -29,59 +42,85 @@ internal sealed class DeepSeekChatClient(Func<CancellationToken, ValueTask<Langu
 
     private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(IEnumerable<ChatMessage> messages, ChatOptions? options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        // Mapped first: what cannot be asked for is refused before a model is loaded for it.
-        GenerationOptions generation = RequestMapper.Options(options, this);
-        IReadOnlyList<Message> conversation = RequestMapper.Conversation(messages, options);
-        LanguageModel loaded = model ??= await load(cancellationToken).ConfigureAwait(false);
-
         string response = $"chatcmpl-{Guid.NewGuid():N}", message = $"msg-{Guid.NewGuid():N}";
-        DateTimeOffset created = (loaded.Options.TimeProvider ?? TimeProvider.System).GetUtcNow();
+        DateTimeOffset created = clock.GetUtcNow();
         bool showReasoning = options?.Reasoning?.Output is not ReasoningOutput.None;
-        await foreach (GenerationUpdate update in RequestMapper.Generate(loaded, conversation, generation, cancellationToken).ConfigureAwait(false))
+        using ChatOperation operation = ChatOperation.Start(options?.ModelId ?? model?.Info.Name, options, clock);
+        IAsyncEnumerator<GenerationUpdate>? updates = null;
+        try
         {
-            ObjectDisposedException.ThrowIf(disposed, this);
-            List<AIContent> contents = [];
-            switch (update.Kind)
+            LanguageModel loaded;
+            try
             {
-                case UpdateKind.Answer when update.Text.Length > 0:
-                    contents.Add(new TextContent(update.Text));
-                    break;
-                case UpdateKind.Reasoning when showReasoning && update.Text.Length > 0:
-                    contents.Add(new TextReasoningContent(update.Text));
-                    break;
-                case UpdateKind.ToolCall when update.ToolCall is { } call:
-                    contents.Add(new FunctionCallContent(call.Id, call.Name, Arguments(call.Arguments)) { RawRepresentation = call });
-                    break;
-                case UpdateKind.End when update.Usage is { } usage:
-                    contents.Add(new UsageContent(Usage(usage)));
-                    break;
-                case UpdateKind.Answer or UpdateKind.Reasoning when update.Tokens.Count == 0:
-                    continue;
+                // Mapped first: what cannot be asked for is refused before a model is loaded for it.
+                GenerationOptions generation = RequestMapper.Options(options, this);
+                List<Message> conversation = ConversationMapper.Map(messages, options?.Instructions);
+                loaded = model ??= await load(cancellationToken).ConfigureAwait(false);
+                if (options?.ModelId is { } asked && asked != loaded.Info.Name && asked != Interlocked.Exchange(ref foreign, asked)) Foreign(asked, loaded.Info.Name);
+                operation.Loaded(loaded.Info.Name, response);
+                updates = loaded.GenerateAsync(conversation, generation, cancellationToken).GetAsyncEnumerator(cancellationToken);
             }
-            yield return new ChatResponseUpdate(ChatRole.Assistant, contents)
+            catch (Exception e)
             {
-                ResponseId = response,
-                MessageId = message,
-                CreatedAt = created,
-                ModelId = loaded.Info.Name,
-                FinishReason = update.FinishReason switch
+                operation.Failed(e);
+                throw;
+            }
+            while (true)
+            {
+                GenerationUpdate update;
+                try
                 {
-                    null => null,
-                    FinishReason.Length => ChatFinishReason.Length,
-                    FinishReason.ToolCalls => ChatFinishReason.ToolCalls,
-                    _ => ChatFinishReason.Stop,
-                },
-                RawRepresentation = update,
-            };
+                    if (!await updates.MoveNextAsync().ConfigureAwait(false)) break;
+                    ObjectDisposedException.ThrowIf(disposed, this);
+                    update = updates.Current;
+                }
+                catch (Exception e)
+                {
+                    operation.Failed(e);
+                    throw;
+                }
+                if (update is { Kind: UpdateKind.End, Usage: { } usage }) operation.Finished(update.FinishReason, usage);
+                if (update.Kind == UpdateKind.Reasoning && !showReasoning) continue;
+                if (Contents(update) is not { } contents) continue;
+                yield return new ChatResponseUpdate(ChatRole.Assistant, contents)
+                {
+                    ResponseId = response,
+                    MessageId = message,
+                    CreatedAt = created,
+                    ModelId = loaded.Info.Name,
+                    FinishReason = update.FinishReason switch
+                    {
+                        null => null,
+                        FinishReason.Length => ChatFinishReason.Length,
+                        FinishReason.ToolCalls => ChatFinishReason.ToolCalls,
+                        _ => ChatFinishReason.Stop,
+                    },
+                    RawRepresentation = update,
+                };
+            }
+        }
+        finally
+        {
+            if (updates is not null) await updates.DisposeAsync().ConfigureAwait(false);
         }
     }
+
+    /// <summary>What an update carries; null where it says nothing. Tokens without text are passed on, because their log-probabilities may be wanted.</summary>
+    private static List<AIContent>? Contents(GenerationUpdate update) => update switch
+    {
+        { Kind: UpdateKind.ToolCall, ToolCall: { } call } => [new FunctionCallContent(call.Id, call.Name, Arguments(call.Arguments)) { RawRepresentation = call }],
+        { Kind: UpdateKind.End } => update.Usage is { } usage ? [new UsageContent(Usage(usage))] : [],
+        { Text.Length: > 0 } => [update.Kind == UpdateKind.Reasoning ? new TextReasoningContent(update.Text) : new TextContent(update.Text)],
+        { Tokens.Count: > 0 } => [],
+        _ => null,
+    };
 
     /// <inheritdoc/>
     public object? GetService(Type serviceType, object? serviceKey = null)
     {
         ArgumentNullException.ThrowIfNull(serviceType);
         if (serviceKey is not null) return null;
-        if (serviceType == typeof(ChatClientMetadata)) return model is { } m ? new ChatClientMetadata("deepseek", null, m.Info.Name) : Metadata;
+        if (serviceType == typeof(ChatClientMetadata)) return model is { } m ? new ChatClientMetadata(ChatOperation.Provider, null, m.Info.Name) : Metadata;
         return serviceType.IsInstanceOfType(this) ? this : model is { } loaded && serviceType.IsInstanceOfType(loaded) ? loaded : null;
     }
 
@@ -105,4 +144,7 @@ internal sealed class DeepSeekChatClient(Func<CancellationToken, ValueTask<Langu
         ReasoningTokenCount = usage.ReasoningTokens,
         AdditionalCounts = usage.DraftedTokens == 0 ? null : new() { ["DraftedTokenCount"] = usage.DraftedTokens, ["AcceptedTokenCount"] = usage.AcceptedTokens },
     };
+
+    [LoggerMessage(LogLevel.Warning, "ChatOptions.ModelId asks for '{Asked}', this client runs '{Model}' and answers with it.")]
+    private partial void Foreign(string asked, string model);
 }

@@ -2,21 +2,28 @@ using Microsoft.Extensions.AI;
 
 namespace DeepSeek.Extensions;
 
-/// <summary>Embeddings of a loaded model, normalised to length 1. Thread-safe; disposing it leaves the model alone.</summary>
-internal sealed class DeepSeekEmbeddingGenerator(LanguageModel model, EmbeddingPooling pooling) : IEmbeddingGenerator<string, Embedding<float>>
+/// <summary>Embeddings of a model, normalised to length 1. Thread-safe; disposing it leaves the model alone.</summary>
+/// <param name="load">Gives the model: at once where it is loaded, or when it is.</param>
+/// <param name="loaded">The model where it is loaded; null before.</param>
+/// <param name="pooling">How the hidden states of a text become one vector.</param>
+internal sealed class DeepSeekEmbeddingGenerator(Func<CancellationToken, ValueTask<LanguageModel>> load, Func<LanguageModel?> loaded, EmbeddingPooling pooling) : IEmbeddingGenerator<string, Embedding<float>>
 {
-    private readonly EmbeddingGeneratorMetadata metadata = new("deepseek", null, model.Info.Name, model.Info.HiddenSize);
+    private volatile bool disposed;
 
     /// <inheritdoc/>
     public async Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(values);
+        ObjectDisposedException.ThrowIf(disposed, this);
+        LanguageModel model = await load(cancellationToken).ConfigureAwait(false);
         if (options?.Dimensions is { } wanted && wanted != model.Info.HiddenSize)
             throw new InvalidOptionException($"EmbeddingGenerationOptions.Dimensions is {wanted}; this model's vectors have {model.Info.HiddenSize} numbers and cannot be shortened. Leave it null.");
         string[] texts = [.. values];
+        if (texts.Length == 0) return [];
         float[][] vectors = await model.EmbedAsync(texts, pooling, normalise: true, cancellationToken).ConfigureAwait(false);
         int tokens = texts.Sum(t => model.Tokenizer.CountTokens(t));
-        return new GeneratedEmbeddings<Embedding<float>>(vectors.Select(v => new Embedding<float>(v) { ModelId = model.Info.Name }))
+        DateTimeOffset created = (model.Options.TimeProvider ?? TimeProvider.System).GetUtcNow();
+        return new GeneratedEmbeddings<Embedding<float>>(vectors.Select(v => new Embedding<float>(v) { ModelId = model.Info.Name, CreatedAt = created }))
         {
             Usage = new UsageDetails { InputTokenCount = tokens, TotalTokenCount = tokens },
         };
@@ -27,9 +34,11 @@ internal sealed class DeepSeekEmbeddingGenerator(LanguageModel model, EmbeddingP
     {
         ArgumentNullException.ThrowIfNull(serviceType);
         if (serviceKey is not null) return null;
-        return serviceType == typeof(EmbeddingGeneratorMetadata) ? metadata : serviceType.IsInstanceOfType(model) ? model : serviceType.IsInstanceOfType(this) ? this : null;
+        LanguageModel? model = loaded();
+        if (serviceType == typeof(EmbeddingGeneratorMetadata)) return new EmbeddingGeneratorMetadata(ChatOperation.Provider, null, model?.Info.Name, model?.Info.HiddenSize);
+        return serviceType.IsInstanceOfType(this) ? this : serviceType.IsInstanceOfType(model) ? model : null;
     }
 
     /// <inheritdoc/>
-    public void Dispose() { }
+    public void Dispose() => disposed = true;
 }

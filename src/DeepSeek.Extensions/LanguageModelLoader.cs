@@ -13,19 +13,24 @@ public sealed partial class LanguageModelLoader : IAsyncDisposable, IDisposable
     private readonly ILogger logger;
     private readonly CancellationTokenSource disposing = new();
     private readonly Lock gate = new();
-    private Task<LanguageModel>? loading;
+    private volatile Task<LanguageModel>? loading;
+    private volatile Exception? failure;
 
     internal LanguageModelLoader(DeepSeekChatClientOptions options, TimeProvider? time, ILogger logger) => (this.options, this.time, this.logger) = (options, time, logger);
+
+    internal TimeProvider Clock => time ?? TimeProvider.System;
 
     /// <summary>The model where it is loaded; null before.</summary>
     public LanguageModel? Model => loading is { IsCompletedSuccessfully: true } done ? done.Result : null;
 
     /// <summary>What the last loading failed with; null where none failed, or the model was loaded since.</summary>
-    public Exception? Failure { get; private set; }
+    public Exception? Failure => failure;
 
     /// <summary>The model; loads it where it is not loaded yet.</summary>
     /// <param name="cancellationToken">Gives up waiting; the loading goes on.</param>
-    /// <exception cref="ModelException">It cannot be loaded.</exception>
+    /// <exception cref="ModelException">It cannot be loaded; the next call tries again.</exception>
+    /// <exception cref="IOException">A file cannot be read, or is not there; the next call tries again.</exception>
+    /// <exception cref="ObjectDisposedException">The service provider is disposed.</exception>
     public async ValueTask<LanguageModel> GetAsync(CancellationToken cancellationToken = default)
     {
         Task<LanguageModel> task;
@@ -39,19 +44,19 @@ public sealed partial class LanguageModelLoader : IAsyncDisposable, IDisposable
 
     private async Task<LanguageModel> LoadAsync()
     {
-        long start = (time ?? TimeProvider.System).GetTimestamp();
+        long start = Clock.GetTimestamp();
         try
         {
             Loading(options.Path);
             LanguageModel model = await LanguageModel.LoadAsync(options.Path, options.ToModelOptions(time), new LogProgress(this), disposing.Token).ConfigureAwait(false);
-            Failure = null;
-            Loaded(model.Info.ToString(), (time ?? TimeProvider.System).GetElapsedTime(start).TotalMilliseconds);
+            failure = null;
+            Loaded(model.Info.ToString(), Clock.GetElapsedTime(start).TotalMilliseconds);
             foreach (string warning in model.Info.Warnings) Warning(warning);
             return model;
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            Failure = e;
+            failure = e;
             Failed(e, options.Path);
             throw;
         }

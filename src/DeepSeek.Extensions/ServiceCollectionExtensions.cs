@@ -12,8 +12,10 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Registers a model of this process as an <see cref="IChatClient"/>.</summary>
 /// <remarks>
 /// Each form registers singletons: <see cref="IChatClient"/>, <see cref="LanguageModelLoader"/> (which loads the model once, asynchronously, and owns it) and <see cref="LanguageModel"/>
-/// (available once it is loaded: with <see cref="ModelWarmUp.BeforeStart"/> always). A pipeline of Microsoft.Extensions.AI goes around it with
-/// <c>services.AddChatClient(sp =&gt; sp.GetRequiredKeyedService&lt;IChatClient&gt;("inner")).UseFunctionInvocation()</c> over the keyed form.
+/// (available once it is loaded: with <see cref="ModelWarmUp.BeforeStart"/> always). Options are validated when the host starts, all failures at once; a second call for the same key
+/// configures the same registration further. A pipeline of Microsoft.Extensions.AI goes around it with
+/// <c>services.AddChatClient(sp =&gt; sp.GetRequiredKeyedService&lt;IChatClient&gt;("inner")).UseFunctionInvocation()</c> over the keyed form, and embeddings come from
+/// <c>services.AddEmbeddingGenerator(sp =&gt; sp.GetRequiredService&lt;LanguageModelLoader&gt;().AsIEmbeddingGenerator())</c>.
 /// </remarks>
 public static class DeepSeekServiceCollectionExtensions
 {
@@ -52,10 +54,15 @@ public static class DeepSeekServiceCollectionExtensions
         ArgumentNullException.ThrowIfNull(services);
         string name = key ?? Options.Options.DefaultName;
         configure(services.AddOptionsWithValidateOnStart<DeepSeekChatClientOptions>(name));
+        if (services.Any(d => d.ServiceType == typeof(LanguageModelLoader) && Equals(d.ServiceKey, key))) return services;
         services.AddSingleton<IValidateOptions<DeepSeekChatClientOptions>>(new Validation(name));
         services.AddKeyedSingleton(key, (sp, _) => new LanguageModelLoader(sp.GetRequiredService<IOptionsMonitor<DeepSeekChatClientOptions>>().Get(name), sp.GetService<TimeProvider>(),
             (sp.GetService<ILoggerFactory>() ?? NullLoggerFactory.Instance).CreateLogger<LanguageModelLoader>()));
-        services.AddKeyedSingleton<IChatClient>(key, (sp, _) => new DeepSeekChatClient(sp.GetRequiredKeyedService<LanguageModelLoader>(key).GetAsync));
+        services.AddKeyedSingleton<IChatClient>(key, (sp, _) =>
+        {
+            LanguageModelLoader loader = sp.GetRequiredKeyedService<LanguageModelLoader>(key);
+            return new DeepSeekChatClient(loader.GetAsync, loader.Clock, (sp.GetService<ILoggerFactory>() ?? NullLoggerFactory.Instance).CreateLogger<DeepSeekChatClient>());
+        });
         // A singleton: the container disposes what transient factories return at the end of each scope.
         services.AddKeyedSingleton(key, (sp, _) => sp.GetRequiredKeyedService<LanguageModelLoader>(key).Model
             ?? throw new InvalidOperationException("The model is not loaded yet, and a factory must not wait for it. Set DeepSeekChatClientOptions.WarmUp to BeforeStart, or await LanguageModelLoader.GetAsync() instead of injecting LanguageModel."));

@@ -23,6 +23,7 @@ internal static class Program
         ["logits"] = a => new LogitsVerb(a),
         ["greedy"] = a => new GreedyVerb(a),
         ["nll"] = a => new NllVerb(a),
+        ["chat"] = a => new ChatVerb(a),
         ["batch"] = a => new BatchVerb(a),
         ["sample"] = _ => new SampleVerb(),
         ["encode"] = EncodeVerb.Open,
