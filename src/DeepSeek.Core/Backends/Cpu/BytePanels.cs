@@ -28,10 +28,18 @@ internal static unsafe class BytePanels
     /// <summary>Packs rows [first, first + count), at most 32; rows that do not exist become zeros.</summary>
     public static void PackWeights(BlockFormat format, Weight w, int first, int count, byte* panel, byte* scratch)
     {
+        byte** addresses = stackalloc byte*[HalfRows];
         int columns = w.Columns, step = PanelStep(format), rowBytes = IntegerDot.ScratchBytes(columns), perStep = 32 / format.GroupElements;
         for (int half = 0; half < 2; half++)
         {
             int rows = Math.Clamp(count - half * HalfRows, 0, HalfRows);
+            if (format.Packs && rows > 0)
+            {
+                // Rows that do not exist repeat the last one; nobody reads what comes of them.
+                for (int r = 0; r < HalfRows; r++) addresses[r] = (byte*)w.Row(first + half * HalfRows + Math.Min(r, rows - 1));
+                format.Pack(new PanelRows(addresses), columns, panel + 512 * half, (float*)(panel + 1024) + HalfRows * half, step);
+                continue;
+            }
             for (int r = 0; r < rows; r++)
             {
                 byte* row = scratch + (long)r * rowBytes;

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
@@ -27,11 +28,7 @@ internal readonly unsafe struct LoadBF16 : IFloatLoader
     public static int Bytes => 2;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(byte* at)
-    {
-        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load((ushort*)at));
-        return Vector512.Create(low << 16, high << 16).AsSingle();
-    }
+    public static Vector512<float> Load(byte* at) => (FloatRows.ZeroExtend(Vector256.Load((ushort*)at)) << 16).AsSingle();
 }
 
 internal readonly unsafe struct LoadF16 : IFloatLoader
@@ -39,10 +36,16 @@ internal readonly unsafe struct LoadF16 : IFloatLoader
     public static int Bytes => 2;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(byte* at)
+    public static Vector512<float> Load(byte* at) => Convert(Vector256.Load((ushort*)at));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Convert(Vector256<ushort> halves) => Convert(FloatRows.ZeroExtend(halves));
+
+    /// <summary>Halves in the lower 16 bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Convert(Vector512<uint> h)
     {
-        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load((ushort*)at));
-        Vector512<uint> h = Vector512.Create(low, high), m = (h & Vector512.Create(0x7FFFu)) << 13;
+        Vector512<uint> m = (h & Vector512.Create(0x7FFFu)) << 13;
         return FloatRows.Widen(m, (h & Vector512.Create(0x8000u)) << 16, 112, 0x0F80_0000);
     }
 }
@@ -54,9 +57,7 @@ internal readonly unsafe struct LoadE4M3 : IFloatLoader
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(byte* at)
     {
-        (Vector128<ushort> a, Vector128<ushort> b) = Vector128.Widen(Vector128.Load(at));
-        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Create(a, b));
-        Vector512<uint> h = Vector512.Create(low, high), m = (h & Vector512.Create(0x7Fu)) << 20;
+        Vector512<uint> h = FloatRows.ZeroExtend(Vector128.Load(at)), m = (h & Vector512.Create(0x7Fu)) << 20;
         return FloatRows.Widen(m, (h & Vector512.Create(0x80u)) << 24, 120, 0x07F0_0000);
     }
 }
@@ -64,6 +65,24 @@ internal readonly unsafe struct LoadE4M3 : IFloatLoader
 /// <summary>Rows of weights as float32.</summary>
 internal static unsafe class FloatRows
 {
+    /// <summary>16 unsigned numbers as 32 bits each. (The portable form takes three instructions more.)</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<uint> ZeroExtend(Vector256<ushort> v)
+    {
+        if (Avx512F.IsSupported) return Avx512F.ConvertToVector512UInt32(v);
+        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(v);
+        return Vector512.Create(low, high);
+    }
+
+    /// <summary>16 unsigned numbers as 32 bits each.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<uint> ZeroExtend(Vector128<byte> v)
+    {
+        if (Avx512F.IsSupported) return Avx512F.ConvertToVector512UInt32(v);
+        (Vector128<ushort> low, Vector128<ushort> high) = Vector128.Widen(v);
+        return ZeroExtend(Vector256.Create(low, high));
+    }
+
     /// <summary>
     /// Magnitudes of a small format, moved to float32's fields, with the exponent's bias corrected. Subnormal numbers go through 2^k·(1 + m) − 2^k: multiplying
     /// float32 subnormals traps into microcode on some processors. Above <paramref name="special"/> (its all-ones exponent, or e4m3's one NaN) the result is infinite or NaN.

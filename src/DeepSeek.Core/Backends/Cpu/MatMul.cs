@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics.X86;
 using DeepSeek.Backends.Cpu.Assembly;
 using DeepSeek.Tensors;
 
@@ -17,7 +18,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
 
     /// <summary>From so many tokens on, panels are packed for the register-tiled products. Below, packing costs more than it saves (measured on Zen 4), and an
     /// item is one panel: there is nothing to keep in a cache.</summary>
-    internal const int ManyTokens = 10;
+    internal const int ManyTokens = 5;
 
     private readonly List<Part> parts = [];
     private nint workerScratch;
@@ -119,7 +120,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     private Part Tile(int index)
     {
         Part p = parts[index];
-        PanelKernel? kernel = p.Weight.Blocks is { } format ? kernels.Bytes(format) : p.Weight.IsPlainSum ? null : kernels.Brains;
+        PanelKernel? kernel = p.Weight.Blocks is { } format ? kernels.Bytes(format, p.Input.Rows) : p.Weight.IsPlainSum ? null : kernels.Brains;
         if (kernel is null) return p;
         bool bytes = p.Weight.Blocks is not null;
         for (int i = index - 1; i >= 0; i--)
@@ -150,7 +151,20 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         Part p = parts[at];
         int first = (item - p.FirstItem) * itemRows, end = Math.Min(first + itemRows, p.Weight.Rows);
         byte* memory = (byte*)workerScratch + workerBytes * worker;
-        for (int n = first; n < end; n += panelRows) Panel(p, n, Math.Min(panelRows, end - n), memory);
+        if (p.Kernel is not null) Fetch(p.Weight.Source, first, Math.Min(PanelRows, end - first));
+        for (int n = first; n < end; n += panelRows)
+        {
+            // Packing reads a panel's rows side by side, which no prefetcher follows: the next panel, one stretch of memory, is asked for before.
+            if (p.Kernel is not null && n + PanelRows < end) Fetch(p.Weight.Source, n + PanelRows, Math.Min(PanelRows, end - n - PanelRows));
+            Panel(p, n, Math.Min(panelRows, end - n), memory);
+        }
+    }
+
+    private static void Fetch(Weight w, int first, int count)
+    {
+        if (!Sse.IsSupported) return;
+        byte* at = (byte*)w.Row(first);
+        for (long i = 0; i < w.RowBytes * count; i += 64) Sse.Prefetch1(at + i);
     }
 
     /// <summary>A panel of weight rows times all tokens. With accumulate the products come into a buffer first, so that every path adds the same numbers in the same order.</summary>

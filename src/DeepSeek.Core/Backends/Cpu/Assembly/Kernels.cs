@@ -14,7 +14,7 @@ internal sealed unsafe class Kernels : IDisposable
     private readonly Dictionary<DType, DotKernel> dots = [];
     private readonly Dictionary<DType, bool> tried = [];
 
-    private readonly PanelKernel? plain, withMinima, inSixteens;
+    private readonly Dictionary<(int Group, bool Minima, int Tokens), PanelKernel> bytes = [];
 
     public Kernels(Capabilities capabilities)
     {
@@ -32,32 +32,30 @@ internal sealed unsafe class Kernels : IDisposable
             (DType.Q5_K, [.. KernelCode.DotQ5_Kx1], [.. KernelCode.DotQ5_Kx2], [.. KernelCode.DotQ5_Kx4]),
             (DType.Q6_K, [.. KernelCode.DotQ6_Kx1], [.. KernelCode.DotQ6_Kx2], [.. KernelCode.DotQ6_Kx4]),
         ];
-        int bytesOfPanels = NativeCode.BytesOf(KernelCode.Bytes.Length) + NativeCode.BytesOf(KernelCode.BytesWithMinima.Length)
-            + NativeCode.BytesOf(KernelCode.BytesInSixteens.Length) + NativeCode.BytesOf(KernelCode.Brains.Length);
+        (int Group, bool Minima, int Tokens, byte[] Code)[] panels =
+        [
+            (32, false, 4, [.. KernelCode.Bytesx4]), (32, true, 4, [.. KernelCode.BytesWithMinimax4]), (16, false, 4, [.. KernelCode.BytesInSixteensx4]),
+            (32, false, 6, [.. KernelCode.Bytesx6]), (32, true, 6, [.. KernelCode.BytesWithMinimax6]), (16, false, 6, [.. KernelCode.BytesInSixteensx6]),
+        ];
+        int bytesOfPanels = panels.Sum(p => NativeCode.BytesOf(p.Code.Length)) + NativeCode.BytesOf(KernelCode.Brains.Length);
         code = NativeCode.TryCreate(bytesOfPanels + sources.Sum(s => NativeCode.BytesOf(s.One.Length) + NativeCode.BytesOf(s.Two.Length) + NativeCode.BytesOf(s.Four.Length)));
         if (code is null) return;
         foreach ((DType type, byte[] one, byte[] two, byte[] four) in sources) dots.Add(type, new DotKernel(type, code.Add(one), code.Add(two), code.Add(four)));
-        const int ByteTokens = 6, BrainTokens = 12;
-        plain = new PanelKernel(code.Add(KernelCode.Bytes), ByteTokens);
-        withMinima = new PanelKernel(code.Add(KernelCode.BytesWithMinima), ByteTokens);
-        inSixteens = new PanelKernel(code.Add(KernelCode.BytesInSixteens), ByteTokens);
+        const int BrainTokens = 12;
+        foreach ((int group, bool minima, int tokens, byte[] machine) in panels) bytes.Add((group, minima, tokens), new PanelKernel(code.Add(machine), tokens));
         if (capabilities.Avx512Bf16) Brains = new PanelKernel(code.Add(KernelCode.Brains), BrainTokens);
         if (code.TrySeal()) return;
         dots.Clear();
-        plain = withMinima = inSixteens = Brains = null;
+        bytes.Clear();
+        Brains = null;
     }
 
     /// <summary>The product of packed bfloat16 panels; null where there is none.</summary>
     public PanelKernel? Brains { get; }
 
-    /// <summary>The product of packed byte panels of a format; null where there is none.</summary>
-    public PanelKernel? Bytes(BlockFormat format) => (format.HasMinima, format.GroupElements) switch
-    {
-        (false, 32) => plain,
-        (true, 32) => withMinima,
-        (false, 16) => inSixteens,
-        _ => null,
-    };
+    /// <summary>The product of packed byte panels of a format, with the tile that fits the count of tokens best; null where there is none.</summary>
+    public PanelKernel? Bytes(BlockFormat format, int tokens)
+        => bytes.GetValueOrDefault((format.GroupElements, format.HasMinima, (tokens + 3) / 4 * 4 < (tokens + 5) / 6 * 6 ? 4 : 6));
 
     /// <summary>The kernel for a weight; null where there is none.</summary>
     public DotKernel? Dot(Weight w)

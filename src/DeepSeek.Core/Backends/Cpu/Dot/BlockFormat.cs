@@ -32,9 +32,12 @@ internal unsafe interface IBlockFormat
 internal sealed unsafe class BlockFormat
 {
     private readonly delegate*<byte*, int, sbyte*, float*, float*, void> unpack;
+    private readonly delegate*<PanelRows, int, byte*, float*, int, void> pack;
 
-    private BlockFormat(int elements, int bytes, int groupElements, bool hasMinima, delegate*<byte*, int, sbyte*, float*, float*, void> unpack)
+    private BlockFormat(int elements, int bytes, int groupElements, bool hasMinima,
+        delegate*<byte*, int, sbyte*, float*, float*, void> unpack, delegate*<PanelRows, int, byte*, float*, int, void> pack)
     {
+        this.pack = pack;
         (Elements, Bytes, GroupElements, HasMinima) = (elements, bytes, groupElements, hasMinima);
         this.unpack = unpack;
     }
@@ -49,6 +52,12 @@ internal sealed unsafe class BlockFormat
 
     /// <summary>Unpacks <paramref name="columns"/> elements, a whole number of blocks.</summary>
     public void Unpack(byte* row, int columns, sbyte* q, float* scales, float* minima) => unpack(row, columns / Elements, q, scales, minima);
+
+    /// <summary>Whether <see cref="Pack"/> is there.</summary>
+    public bool Packs => pack is not null;
+
+    /// <summary>Packs 16 rows of a panel (see <see cref="IPanelFormat.Pack"/>).</summary>
+    public void Pack(PanelRows rows, int columns, byte* step, float* scales, int stepBytes) => pack(rows, columns / Elements, step, scales, stepBytes);
 
     /// <summary>A row as float32. [columns]</summary>
     public void ReadRow(byte* row, int columns, float* to)
@@ -66,21 +75,32 @@ internal sealed unsafe class BlockFormat
     /// <summary>The format's whole-number form; null where it is computed in floating point.</summary>
     public static BlockFormat? Of(DType type) => type switch
     {
-        DType.Q4_0 => Make<Q4_0>(),
-        DType.Q4_1 => Make<Q4_1>(),
-        DType.Q5_0 => Make<Q5_0>(),
-        DType.Q5_1 => Make<Q5_1>(),
-        DType.Q8_0 => Make<Q8_0>(),
-        DType.Q4_K => Make<Q4_K>(),
-        DType.Q5_K => Make<Q5_K>(),
-        DType.Q6_K => Make<Q6_K>(),
-        DType.IQ4_NL => Make<IQ4_NL>(),
-        DType.IQ4_XS => Make<IQ4_XS>(),
-        DType.MXFP4 => Make<MXFP4>(),
+        DType.Q4_0 => Make<Q4_0>(&PackRows<Q4_0>),
+        DType.Q4_1 => Make<Q4_1>(&PackRows<Q4_1>),
+        DType.Q5_0 => Make<Q5_0>(&PackRows<Q5_0>),
+        DType.Q5_1 => Make<Q5_1>(&PackRows<Q5_1>),
+        DType.Q8_0 => Make<Q8_0>(&PackRows<Q8_0>),
+        DType.Q4_K => Make<Q4_K>(&PackRows<Q4_K>),
+        DType.Q5_K => Make<Q5_K>(&PackRows<Q5_K>),
+        DType.Q6_K => Make<Q6_K>(&PackRows<Q6_K>),
+        DType.IQ4_NL => Make<IQ4_NL>(&PackRows<IQ4_NL>),
+        DType.IQ4_XS => Make<IQ4_XS>(null),
+        DType.MXFP4 => Make<MXFP4>(&PackRows<MXFP4>),
         _ => null,
     };
 
-    private static BlockFormat Make<T>() where T : struct, IBlockFormat => new(T.Elements, T.Bytes, T.GroupElements, T.HasMinima, &UnpackRow<T>);
+    private static BlockFormat Make<T>(delegate*<PanelRows, int, byte*, float*, int, void> pack) where T : struct, IBlockFormat
+        => new(T.Elements, T.Bytes, T.GroupElements, T.HasMinima, &UnpackRow<T>, pack);
+
+    private static void PackRows<T>(PanelRows rows, int blocks, byte* step, float* scales, int stepBytes) where T : struct, IBlockFormat, IPanelFormat
+    {
+        for (int b = 0; b < blocks; b++)
+        {
+            T.Pack(rows, (long)b * T.Bytes, step, scales, stepBytes);
+            step += (long)T.Elements / 32 * stepBytes;
+            scales = (float*)((byte*)scales + (long)T.Elements / 32 * stepBytes);
+        }
+    }
 
     private static void UnpackRow<T>(byte* row, int blocks, sbyte* q, float* scales, float* minima) where T : struct, IBlockFormat
     {

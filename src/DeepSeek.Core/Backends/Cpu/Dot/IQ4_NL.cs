@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: half d, 16 bytes of half-bytes as in Q4_0, each an index into a table of 16 levels; element = d·level.</summary>
-internal readonly unsafe struct IQ4_NL : IBlockFormat
+internal readonly unsafe struct IQ4_NL : IBlockFormat, IPanelFormat
 {
     public static int Elements => 32;
 
@@ -34,5 +34,11 @@ internal readonly unsafe struct IQ4_NL : IBlockFormat
         Vector256<byte> index = Nibbles.Halves(halves);
         Vector128.Shuffle(levels, index.GetLower().AsSByte()).Store(q);
         Vector128.Shuffle(levels, index.GetUpper().AsSByte()).Store(q + 16);
+    }
+
+    public static void Pack(PanelRows rows, long offset, byte* step, float* scales, int stepBytes)
+    {
+        rows.Halves(offset).Store(scales);
+        rows.Levels(offset + 2, Levels, step, step + 256);
     }
 }

@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: half d, 16 bytes; element i is d·(low half of byte i − 8), element 16 + i its high half.</summary>
-internal readonly unsafe struct Q4_0 : IBlockFormat
+internal readonly unsafe struct Q4_0 : IBlockFormat, IPanelFormat
 {
     public static int Elements => 32;
 
@@ -17,5 +17,11 @@ internal readonly unsafe struct Q4_0 : IBlockFormat
     {
         *scales = BlockFormat.Half(block);
         (Nibbles.Halves(block + 2).AsSByte() - Vector256.Create((sbyte)8)).Store(q);
+    }
+
+    public static void Pack(PanelRows rows, long offset, byte* step, float* scales, int stepBytes)
+    {
+        rows.Halves(offset).Store(scales);
+        rows.Nibbles(offset + 2, 128 - 8, step, step + 256);
     }
 }

@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: halves d and m, 16 bytes; element i is d·(low half of byte i) + m, element 16 + i its high half.</summary>
-internal readonly unsafe struct Q4_1 : IBlockFormat
+internal readonly unsafe struct Q4_1 : IBlockFormat, IPanelFormat
 {
     public static int Elements => 32;
 
@@ -18,5 +18,12 @@ internal readonly unsafe struct Q4_1 : IBlockFormat
         *scales = BlockFormat.Half(block);
         *minima = BlockFormat.Half(block + 2);
         Nibbles.Halves(block + 4).AsSByte().Store(q);
+    }
+
+    public static void Pack(PanelRows rows, long offset, byte* step, float* scales, int stepBytes)
+    {
+        rows.Halves(offset).Store(scales);
+        rows.Halves(offset + 2).Store(scales + 2 * PanelRows.Count);
+        rows.Nibbles(offset + 4, 128, step, step + 256);
     }
 }

@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>256 elements: halves d and dmin, 8 scales and 8 minima of 6 bits in 12 bytes, 4 × 32 bytes: low halves are group 2c, high halves group 2c + 1; element = d·scale·q − dmin·minimum.</summary>
-internal readonly unsafe struct Q4_K : IBlockFormat
+internal readonly unsafe struct Q4_K : IBlockFormat, IPanelFormat
 {
     public static int Elements => 256;
 
@@ -38,4 +38,33 @@ internal readonly unsafe struct Q4_K : IBlockFormat
             minima[g + 4] = m * (s[g + 8] >> 4 | s[g + 4] >> 6 << 4);
         }
     }
+
+    public static void Pack(PanelRows rows, long offset, byte* step, float* scales, int stepBytes)
+    {
+        PackScales(rows, offset, scales, stepBytes);
+        for (int c = 0; c < 4; c++, step += 2 * stepBytes)
+        {
+            rows.Nibbles(offset + 16 + 32 * c, 128, step, step + stepBytes);
+            rows.Nibbles(offset + 32 + 32 * c, 128, step + 256, step + stepBytes + 256);
+        }
+    }
+
+    /// <summary>Scales and minima of 16 rows, to the eight steps of a block.</summary>
+    public static void PackScales(PanelRows rows, long offset, float* scales, int stepBytes)
+    {
+        int stride = stepBytes / sizeof(float);
+        rows.Columns(offset, out Vector512<byte> halves, out Vector512<byte> b0, out Vector512<byte> b4, out Vector512<byte> b8);
+        Vector512<float> d = LoadF16.Convert(halves.AsUInt32() & Vector512.Create(0xFFFFu)), m = -LoadF16.Convert(halves.AsUInt32() >> 16);
+        Vector512<int> first = b0.AsInt32(), second = b4.AsInt32(), third = b8.AsInt32(), six = Vector512.Create(63), four = Vector512.Create(15), upper = Vector512.Create(48);
+        for (int g = 0; g < 4; g++, scales += stride)
+        {
+            Store(scales, d, first & six);
+            Store(scales + 2 * PanelRows.Count, m, second & six);
+            Store(scales + 4L * stride, d, third & four | first >> 2 & upper);
+            Store(scales + 4L * stride + 2 * PanelRows.Count, m, third >> 4 & four | second >> 2 & upper);
+            (first, second, third) = (first >> 8, second >> 8, third >> 8);
+        }
+    }
+
+    private static void Store(float* to, Vector512<float> factor, Vector512<int> scale) => (factor * Vector512.ConvertToSingle(scale)).Store(to);
 }

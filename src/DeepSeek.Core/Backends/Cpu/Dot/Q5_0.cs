@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: half d, 32 fifth bits, 16 bytes of half-bytes as in Q4_0; element = d·(q − 16).</summary>
-internal readonly unsafe struct Q5_0 : IBlockFormat
+internal readonly unsafe struct Q5_0 : IBlockFormat, IPanelFormat
 {
     public static int Elements => 32;
 
@@ -19,5 +19,12 @@ internal readonly unsafe struct Q5_0 : IBlockFormat
         *scales = BlockFormat.Half(block);
         Vector256<byte> v = Nibbles.Halves(block + 6) | Nibbles.FifthBits(Unsafe.ReadUnaligned<uint>(block + 2));
         (v.AsSByte() - Vector256.Create((sbyte)16)).Store(q);
+    }
+
+    public static void Pack(PanelRows rows, long offset, byte* step, float* scales, int stepBytes)
+    {
+        rows.Halves(offset).Store(scales);
+        rows.Nibbles(offset + 6, 128 - 16, step, step + 256);
+        rows.FifthBits(offset + 2, step);
     }
 }

@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: halves d and m, 32 fifth bits, 16 bytes of half-bytes as in Q4_0; element = d·q + m.</summary>
-internal readonly unsafe struct Q5_1 : IBlockFormat
+internal readonly unsafe struct Q5_1 : IBlockFormat, IPanelFormat
 {
     public static int Elements => 32;
 
@@ -19,5 +19,13 @@ internal readonly unsafe struct Q5_1 : IBlockFormat
         *scales = BlockFormat.Half(block);
         *minima = BlockFormat.Half(block + 2);
         (Nibbles.Halves(block + 8) | Nibbles.FifthBits(Unsafe.ReadUnaligned<uint>(block + 4))).AsSByte().Store(q);
+    }
+
+    public static void Pack(PanelRows rows, long offset, byte* step, float* scales, int stepBytes)
+    {
+        rows.Halves(offset).Store(scales);
+        rows.Halves(offset + 2).Store(scales + 2 * PanelRows.Count);
+        rows.Nibbles(offset + 8, 128, step, step + 256);
+        rows.FifthBits(offset + 4, step);
     }
 }

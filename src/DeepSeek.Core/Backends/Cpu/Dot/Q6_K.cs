@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>256 elements: 128 bytes of lower four bits, 64 bytes of upper two, 16 signed scales, half d; element = d·scale·(q − 32), a scale for each 16.</summary>
-internal readonly unsafe struct Q6_K : IBlockFormat
+internal readonly unsafe struct Q6_K : IBlockFormat, IPanelFormat
 {
     public static int Elements => 256;
 
@@ -29,5 +29,47 @@ internal readonly unsafe struct Q6_K : IBlockFormat
             (((a.AsUInt16() >> 4).AsByte() & four | high.AsByte() & two).AsSByte() - offset).Store(to + 64);
             (((b.AsUInt16() >> 4).AsByte() & four | (high >> 2).AsByte() & two).AsSByte() - offset).Store(to + 96);
         }
+    }
+
+    public static void Pack(PanelRows rows, long offset, byte* step, float* scales, int stepBytes)
+    {
+        int stride = stepBytes / sizeof(float);
+        Vector512<float> d = rows.Halves(offset + 208);
+        rows.Columns(offset + 192, out Vector512<byte> s0, out Vector512<byte> s4, out Vector512<byte> s8, out Vector512<byte> s12);
+        PackScales(scales, stride, d, s0.AsInt32());
+        PackScales(scales + 2 * stride, stride, d, s4.AsInt32());
+        PackScales(scales + 4 * stride, stride, d, s8.AsInt32());
+        PackScales(scales + 6 * stride, stride, d, s12.AsInt32());
+        for (int h = 0; h < 2; h++)
+            for (int i = 0; i < 2; i++)
+            {
+                // 16 bytes of lower halves make columns i·16 … of groups 0 and 2 (or 1 and 3) of 32; two bits for each of the four groups lie in one byte.
+                byte* first = step + 4L * h * stepBytes + 256 * i;
+                rows.Nibbles(offset + 64 * h + 16 * i, 128 - 32, first, first + 2 * stepBytes);
+                rows.Nibbles(offset + 64 * h + 32 + 16 * i, 128 - 32, first + stepBytes, first + 3 * stepBytes);
+                rows.Columns(offset + 128 + 32 * h + 16 * i, out Vector512<byte> h0, out Vector512<byte> h1, out Vector512<byte> h2, out Vector512<byte> h3);
+                for (int g = 0; g < 4; g++)
+                {
+                    AddBits(first + g * stepBytes, h0, h1, h2, h3, 2 * g);
+                }
+            }
+    }
+
+    /// <summary>Four scales, for two steps.</summary>
+    private static void PackScales(float* scales, int stride, Vector512<float> d, Vector512<int> bytes)
+    {
+        (d * Vector512.ConvertToSingle(bytes << 24 >> 24)).Store(scales);
+        (d * Vector512.ConvertToSingle(bytes << 16 >> 24)).Store(scales + 2 * PanelRows.Count);
+        (d * Vector512.ConvertToSingle(bytes << 8 >> 24)).Store(scales + stride);
+        (d * Vector512.ConvertToSingle(bytes >> 24)).Store(scales + stride + 2 * PanelRows.Count);
+    }
+
+    private static void AddBits(byte* to, Vector512<byte> h0, Vector512<byte> h1, Vector512<byte> h2, Vector512<byte> h3, int shift)
+    {
+        Vector512<byte> two = Vector512.Create((byte)48);
+        (Vector512.Load(to) + (((h0.AsUInt16() >> shift) << 4).AsByte() & two)).Store(to);
+        (Vector512.Load(to + 64) + (((h1.AsUInt16() >> shift) << 4).AsByte() & two)).Store(to + 64);
+        (Vector512.Load(to + 128) + (((h2.AsUInt16() >> shift) << 4).AsByte() & two)).Store(to + 128);
+        (Vector512.Load(to + 192) + (((h3.AsUInt16() >> shift) << 4).AsByte() & two)).Store(to + 192);
     }
 }

@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: half d, 32 signed bytes; element = d·q.</summary>
-internal readonly unsafe struct Q8_0 : IBlockFormat
+internal readonly unsafe struct Q8_0 : IBlockFormat, IPanelFormat
 {
     public static int Elements => 32;
 
@@ -17,5 +17,19 @@ internal readonly unsafe struct Q8_0 : IBlockFormat
     {
         *scales = BlockFormat.Half(block);
         Vector256.Load((sbyte*)block + 2).Store(q);
+    }
+
+    public static void Pack(PanelRows rows, long offset, byte* step, float* scales, int stepBytes)
+    {
+        rows.Halves(offset).Store(scales);
+        Vector512<byte> flip = Vector512.Create((byte)0x80);
+        for (int i = 0; i < 2; i++)
+        {
+            rows.Columns(offset + 2 + 16 * i, out Vector512<byte> c0, out Vector512<byte> c1, out Vector512<byte> c2, out Vector512<byte> c3);
+            (c0 ^ flip).Store(step + 256 * i);
+            (c1 ^ flip).Store(step + 256 * i + 64);
+            (c2 ^ flip).Store(step + 256 * i + 128);
+            (c3 ^ flip).Store(step + 256 * i + 192);
+        }
     }
 }

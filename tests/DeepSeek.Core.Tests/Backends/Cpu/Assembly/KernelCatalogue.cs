@@ -28,9 +28,12 @@ internal static class KernelCatalogue
             yield return ($"DotQ5_Kx{tokens}", new KDotAssembly(tokens, fifth: true).Assemble());
             yield return ($"DotQ6_Kx{tokens}", new Q6KDotAssembly(tokens).Assemble());
         }
-        yield return ("Bytes", new BytePanelAssembly(6, groups: 1, minima: false).Assemble());
-        yield return ("BytesWithMinima", new BytePanelAssembly(6, groups: 1, minima: true).Assemble());
-        yield return ("BytesInSixteens", new BytePanelAssembly(6, groups: 2, minima: false).Assemble());
+        foreach (int tokens in (int[])[4, 6])
+        {
+            yield return ($"Bytesx{tokens}", new BytePanelAssembly(tokens, groups: 1, minima: false).Assemble());
+            yield return ($"BytesWithMinimax{tokens}", new BytePanelAssembly(tokens, groups: 1, minima: true).Assemble());
+            yield return ($"BytesInSixteensx{tokens}", new BytePanelAssembly(tokens, groups: 2, minima: false).Assemble());
+        }
         yield return ("Brains", new BrainPanelAssembly(12).Assemble());
     }
 
