@@ -230,8 +230,9 @@ internal sealed class Engine : IDisposable
     /// <summary>Notes when sequences are admitted, and how many wait.</summary>
     private void CountQueue()
     {
-        foreach (Sequence s in scheduler.Planned)
+        for (int i = 0; i < scheduler.Planned.Count; i++) // an enumerator of an interface would be garbage in every step
         {
+            Sequence s = scheduler.Planned[i];
             if (s.Request!.AdmittedAt != 0) continue;
             s.Request.AdmittedAt = settings.Clock.GetTimestamp();
             cached += s.CachedTokens;
