@@ -79,7 +79,8 @@ internal sealed class HuggingFaceExport
         var tensors = new List<ExportTensor>();
         var stacks = new SortedDictionary<string, int>(StringComparer.Ordinal); // name with {e}: experts
         bool tied = config.Bool("tie_word_embeddings", false);
-        foreach (TensorInfo tensor in source.Tensors.OrderBy(t => Layer(t.Name)).ThenBy(t => t.Name, StringComparer.Ordinal))
+        Dictionary<string, TensorInfo> listed = source.Tensors.ToDictionary(t => t.Name, StringComparer.Ordinal);
+        foreach (TensorInfo tensor in listed.Values.OrderBy(t => Layer(t.Name)).ThenBy(t => t.Name, StringComparer.Ordinal))
         {
             string name = tensor.Name;
             int layer = Layer(name);
@@ -100,8 +101,8 @@ internal sealed class HuggingFaceExport
         }
         foreach ((string name, int count) in stacks)
         {
-            TensorInfo first = source.Tensors.First(t => t.Name == name.Replace(GgufNames.Expert, "0", StringComparison.Ordinal));
-            (int rows, int columns) = Matrix(first);
+            string first = name.Replace(GgufNames.Expert, "0", StringComparison.Ordinal);
+            (int rows, int columns) = Matrix(listed.GetValueOrDefault(first) ?? throw new InvalidModelFileException($"'{source.Path}' holds {count} experts of '{name}', but not '{first}'."));
             tensors.Add(ExportTensor.Stack(GgufNames.ToGguf(name) ?? throw Unknown(name), [count, rows, columns], source.GetExperts(name, count, rows, columns)));
         }
         if (RopeFactors() is { } factors)

@@ -79,6 +79,32 @@ public sealed class GgufExportTests
     }
 
     [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void The_draft_module_goes_along_or_stays(bool keep)
+    {
+        using var folder = new TemporaryFolder();
+        using Checkpoint original = Checkpoint.Open(SharedData.Model("tiny-reasoner"));
+        GgufExport.Run(original, folder.File("out.gguf"), GgufRecipe.Find("Q8_0"), keepDraftModules: keep);
+        using Checkpoint made = Checkpoint.Open(folder.File("out.gguf"));
+        Assert.Equal(4, made.Config.Int("num_hidden_layers"));
+        Assert.Equal(keep ? 1 : 0, made.Config.Int("num_nextn_predict_layers", 0, 0, 9));
+        foreach (string name in (string[])["enorm", "hnorm", "eh_proj", "shared_head.norm", "mlp.experts.3.up_proj"]) Assert.Equal(keep, made.Contains($"model.layers.4.{name}.weight"));
+        Assert.Equal(original.ChatTemplate, made.ChatTemplate);
+        Assert.Equal(original.GenerationConfig.Number("temperature"), made.GenerationConfig.Number("temperature"));
+    }
+
+    [Fact]
+    public void All_ends_of_an_answer_survive()
+    {
+        using var folder = new TemporaryFolder();
+        using Checkpoint original = Checkpoint.Open(Golden.Folder("llama3-rope"));
+        GgufExport.Run(original, folder.File("out.gguf"), GgufRecipe.Find("F16"));
+        using Checkpoint made = Checkpoint.Open(folder.File("out.gguf"));
+        Assert.Equal([1, 5, 6], made.Config.Ints("eos_token_id"));
+    }
+
+    [Theory]
     [InlineData("output.weight", 2048, DType.Q6_K)]
     [InlineData("token_embd.weight", 2048, DType.Q4_K)]
     [InlineData("blk.0.attn_v.weight", 2048, DType.Q6_K)]
