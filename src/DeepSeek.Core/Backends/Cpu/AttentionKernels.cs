@@ -120,6 +120,31 @@ internal static unsafe class AttentionKernels
         }
     }
 
+    /// <summary>Packs 32 rows of bfloat16 for <see cref="BrainPanels"/>' product: pairs of neighbours stay together, packed[pair][row]. size: a multiple of 32.</summary>
+    [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void PackPairs(nint* rows, int first, int size, float* packed)
+    {
+        Vector512<float>* q = stackalloc Vector512<float>[16];
+        for (int half = 0; half < 2; half++, rows += 16, packed += 16)
+            for (int d = 0; d < size; d += 32)
+            {
+                float* to = packed + d / 2 * PanelKeys;
+                for (int i = 0; i < 16; i += 4)
+                {
+                    Quarter(Vector512.Load((float*)((ushort*)rows[i] + first + d)), Vector512.Load((float*)((ushort*)rows[i + 1] + first + d)),
+                        Vector512.Load((float*)((ushort*)rows[i + 2] + first + d)), Vector512.Load((float*)((ushort*)rows[i + 3] + first + d)), q + i);
+                }
+                for (int j = 0; j < 4; j++)
+                {
+                    (Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> e) = Lanes(q[j], q[4 + j], q[8 + j], q[12 + j]);
+                    a.Store(to + j * PanelKeys);
+                    b.Store(to + (4 + j) * PanelKeys);
+                    c.Store(to + (8 + j) * PanelKeys);
+                    e.Store(to + (12 + j) * PanelKeys);
+                }
+            }
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Part<TFormat>(Vector512<float> pairs, float* to, int stride) where TFormat : struct, IRowFormat
     {

@@ -122,7 +122,7 @@ internal sealed unsafe class CpuBackend : Backend
     public override void RoutedExperts(Tensor y, Tensor x, ExpertWeights experts) => Cpu.Experts.Run(this, matMul, scratch, y, x, experts);
 
     public override void AttendCached(Tensor output, Tensor q, AttentionSettings attention, StepLayout step, CacheStorage cache)
-        => Attention.Run(pool, scratch, output, q, attention, step, (CpuCache)cache);
+        => Attention.Run(pool, scratch, output, q, attention, step, (CpuCache)cache, Reproducible ? null : kernels.Brains);
 
     public override void AttendLatentCached(Tensor output, Tensor q, LatentAttentionSettings attention, StepLayout step, CacheStorage cache)
         => LatentAttention.Run(pool, scratch, matMul, output, q, attention, step, (CpuCache)cache, absorbedOnly: Reproducible);

@@ -68,7 +68,7 @@ internal static unsafe class LatentAttention
         pool.Run(new AbsorbWork(q, a, queries.Address, queryRow, (nint)pieces, buffers, buffer), count * a.Heads);
         if (a.KeyUpTransposed) Multiply(matMul, a.KeyUp, q, a.NopeSize + a.RopeSize, queries, width, pieces, count);
         TiledAttention.Run(pool, scratch, new AttentionShape(queries.Address, queryRow, sums.Address, sumRow, KeyHeads: 1, a.Heads, width, a.LatentSize, a.Scale,
-            a.Stream, a.Stream, a.FirstPosition), step, cache, expanded);
+            a.Stream, a.Stream, a.FirstPosition), step, cache, leftOut: expanded);
         Multiply(matMul, a.ValueUp, sums, a.LatentSize, output, a.ValueSize, pieces, count);
     }
 

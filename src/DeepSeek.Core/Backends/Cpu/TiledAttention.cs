@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
+using DeepSeek.Backends.Cpu.Assembly;
 
 namespace DeepSeek.Backends.Cpu;
 
@@ -34,8 +35,15 @@ internal static unsafe class TiledAttention
     /// <summary>A piece of work: rows of a sequence, for some heads, over some chunks. A single chunk of several leaves its result to be merged.</summary>
     private record struct Tile(int Sequence, int FirstRow, int Rows, int FirstHead, int Heads, int FirstChunk, int Chunks, long Partial);
 
-    /// <summary>Attention of the step's sequences, but for those that are left out.</summary>
-    public static void Run(WorkerPool pool, ScratchArena scratch, in AttentionShape shape, StepLayout step, CpuCache cache, ReadOnlySpan<bool> leftOut = default)
+    /// <summary>Attention of the step's sequences.</summary>
+    /// <param name="pool">Threads.</param>
+    /// <param name="scratch">Memory.</param>
+    /// <param name="shape">Sizes and places.</param>
+    /// <param name="step">The step.</param>
+    /// <param name="cache">The cache.</param>
+    /// <param name="brains">The product that may be used for many queries, whose sums run in another order and whose factors are bfloat16; null: none.</param>
+    /// <param name="leftOut">For each sequence whether somebody else attends to it; empty: none.</param>
+    public static void Run(WorkerPool pool, ScratchArena scratch, in AttentionShape shape, StepLayout step, CpuCache cache, PanelKernel? brains = null, ReadOnlySpan<bool> leftOut = default)
     {
         long mark = scratch.Mark();
         int sums = (shape.ValueSize + 31) & -32;
@@ -82,7 +90,8 @@ internal static unsafe class TiledAttention
         long buffer = BufferLength(shape, tileRows, sums);
         float* buffers = (float*)scratch.Rent(buffer * pool.ThreadCount * sizeof(float));
 
-        pool.Run(new TileWork(shape, step, cache, (nint)work, (nint)results, (nint)buffers, buffer, tileRows, sums), count);
+        if (cache.Format != CacheFormat.BF16 || shape.KeySize % 32 != 0) brains = null;
+        pool.Run(new TileWork(shape, step, cache, brains, (nint)work, (nint)results, (nint)buffers, buffer, tileRows, sums), count);
         if (mergeCount > 0) pool.Run(new MergeWork(shape, step, (nint)merges, (nint)results, sums), mergeCount);
         scratch.Release(mark);
     }
@@ -110,12 +119,15 @@ internal static unsafe class TiledAttention
     /// <summary>Sums, largest scores and sums of exponentials of a piece's rows for one head.</summary>
     private static long PartialLength(int rows, int sums) => (long)rows * (sums + 2);
 
-    /// <summary>A thread's numbers: queries, a panel of keys, scores, sums, four numbers a row, and addresses of keys and values.</summary>
-    private static long BufferLength(in AttentionShape shape, int tileRows, int sums)
-        => ((long)tileRows * (shape.KeySize + Chunk + sums + 4) + (long)Panel * (shape.KeySize + 16) + 4 * Chunk + 15) & -16;
+    /// <summary>Rows more than a tile has, for the last tile of an assembled product.</summary>
+    private const int TileSlack = 16;
 
-    private readonly struct TileWork(AttentionShape shape, StepLayout step, CpuCache cache, nint tiles, nint results, nint buffers, long buffer, int tileRows, int sums)
-        : IParallelWork
+    /// <summary>A thread's numbers: queries, a panel of keys, scores, sums, four numbers a row, addresses of keys and values; weights and values in bfloat16, products.</summary>
+    private static long BufferLength(in AttentionShape shape, int tileRows, int sums)
+        => ((tileRows + TileSlack) * (shape.KeySize + Chunk + Chunk / 2 + sums + Panel + 4L) + (long)Panel * (shape.KeySize + 16) + Chunk / 2 * Panel + 4 * Chunk + 15) & -16;
+
+    private readonly struct TileWork(AttentionShape shape, StepLayout step, CpuCache cache, PanelKernel? brains, nint tiles, nint results, nint buffers, long buffer, int tileRows,
+        int sums) : IParallelWork
     {
         public void Execute(int item, int worker)
         {
@@ -134,13 +146,18 @@ internal static unsafe class TiledAttention
             Memory memory = new((float*)buffers + buffer * worker, shape, tileRows, sums);
             for (int h = tile.FirstHead; h < tile.FirstHead + tile.Heads; h++)
             {
-                PackQueries(tile, sequence, h, memory.Queries);
+                bool useBrains = brains is not null && sequence.RowCount >= BrainAttention.FewestTokens;
+                PackQueries(tile, sequence, h, useBrains, memory.Queries);
                 new Span<float>(memory.Largest, tile.Rows).Fill(float.NegativeInfinity);
                 new Span<float>(memory.Total, tile.Rows).Clear();
                 new Span<float>(memory.Sums, tile.Rows * sums).Clear();
                 int lastPosition = sequence.FirstPosition + (tile.FirstRow + tile.Rows - 1) / shape.Group;
                 int end = Math.Min(tile.FirstChunk + tile.Chunks, lastPosition / Chunk + 1);
-                for (int c = Math.Max(tile.FirstChunk, shape.FirstPosition / Chunk); c < end; c++) ExecuteChunk<TFormat>(tile, sequence, h, c, memory);
+                for (int c = Math.Max(tile.FirstChunk, shape.FirstPosition / Chunk); c < end; c++)
+                {
+                    if (useBrains) ExecuteChunk(tile, sequence, h, c, memory);
+                    else ExecuteChunk<TFormat>(tile, sequence, h, c, memory);
+                }
                 if (tile.Partial < 0)
                 {
                     for (int r = 0; r < tile.Rows; r++)
@@ -191,6 +208,37 @@ internal static unsafe class TiledAttention
             }
         }
 
+        /// <summary>The same by products of bfloat16.</summary>
+        private void ExecuteChunk(in Tile tile, in SequenceSlice sequence, int head, int chunk, in Memory memory)
+        {
+            int start = chunk * Chunk, from = Math.Max(0, shape.FirstPosition - start), tokens = brains!.Tokens;
+            int keys = Limit(tile, sequence, tile.Rows - 1, start), padded = (keys + Panel - 1) & -Panel, even = (keys + 7) & -8;
+            Locate(sequence, start, keys, padded, from, memory.Keys, memory.Values);
+            long queryTile = 2L * shape.KeySize * tokens, weightTile = 2L * even * tokens;
+            for (int k = 0; k < padded; k += Panel)
+            {
+                AttentionKernels.PackPairs(memory.Keys + k, head * shape.KeySize, shape.KeySize, memory.Packed);
+                // Rows that see none of these keys are left out, tile by tile.
+                int first = Math.Max(0, (start + k - sequence.FirstPosition) * shape.Group - tile.FirstRow) / tokens;
+                brains.Run((byte*)memory.Packed, (byte*)memory.Queries + first * queryTile, queryTile, shape.KeySize / 8, Panel, tile.Rows - first * tokens,
+                    memory.Scores + first * tokens * Chunk + k, Chunk);
+            }
+            new Span<byte>(memory.Weights + (tile.Rows - 1) / tokens * weightTile, (int)weightTile).Clear();
+            for (int r = 0; r < tile.Rows; r++)
+            {
+                float* scores = memory.Scores + r * Chunk;
+                (float largest, float total) = AttentionKernels.Softmax(scores, from, Limit(tile, sequence, r, start), even);
+                MergeSoftmax(ref memory.Largest[r], ref memory.Total[r], largest, total, out memory.Keep[r], out memory.Take[r]);
+                BrainAttention.PackRow(scores, even, 1, (uint*)(memory.Weights + r / tokens * weightTile), tokens, r % tokens);
+            }
+            for (int d = 0; d < shape.ValueSize; d += 32)
+            {
+                BrainAttention.PackValues(memory.Values, even, head * shape.ValueSize + d, (uint*)memory.ValuePanel);
+                brains.Run((byte*)memory.ValuePanel, memory.Weights, weightTile, even / 8, Panel, tile.Rows, memory.Products, Panel);
+                for (int r = 0; r < tile.Rows; r++) AttentionKernels.Merge(memory.Sums + r * sums + d, memory.Products + r * Panel, memory.Keep[r], memory.Take[r]);
+            }
+        }
+
         /// <summary>Keys of the chunk that a row of the tile sees.</summary>
         private int Limit(in Tile tile, in SequenceSlice sequence, int row, int start)
             => Math.Min(Chunk, sequence.FirstPosition + (tile.FirstRow + row) / shape.Group + 1 - start);
@@ -213,8 +261,10 @@ internal static unsafe class TiledAttention
         }
 
         /// <summary>Queries times the scale, in blocks of rows: packed[d][row].</summary>
-        private void PackQueries(in Tile tile, in SequenceSlice sequence, int head, float* packed)
+        private void PackQueries(in Tile tile, in SequenceSlice sequence, int head, bool useBrains, float* packed)
         {
+            int tokens = useBrains ? brains!.Tokens : 0;
+            if (useBrains) new Span<float>(packed, ((tile.Rows + tokens - 1) / tokens * tokens * shape.KeySize + 1) / 2).Clear();
             for (int r = 0, n; r < tile.Rows; r += n)
             {
                 n = AttentionKernels.BlockRows(tile.Rows - r);
@@ -222,7 +272,8 @@ internal static unsafe class TiledAttention
                 {
                     (int token, int member) = Math.DivRem(tile.FirstRow + r + i, shape.Group);
                     float* q = (float*)shape.Queries + (long)(sequence.FirstRow + token) * shape.QueryRow + (head * shape.Group + member) * shape.KeySize;
-                    AttentionKernels.PackRow(q, n, i, shape.KeySize, shape.Scale, packed + r * shape.KeySize);
+                    if (!useBrains) AttentionKernels.PackRow(q, n, i, shape.KeySize, shape.Scale, packed + r * shape.KeySize);
+                    else BrainAttention.PackRow(q, shape.KeySize, shape.Scale, (uint*)packed + (r + i) / tokens * tokens * shape.KeySize / 2, tokens, (r + i) % tokens);
                 }
             }
         }
@@ -278,16 +329,20 @@ internal static unsafe class TiledAttention
     {
         public Memory(float* start, in AttentionShape shape, int tileRows, int sums)
         {
+            int rows = tileRows + TileSlack;
             Scores = start;
-            Sums = Scores + tileRows * Chunk;
-            Packed = Sums + tileRows * sums;
+            Sums = Scores + rows * Chunk;
+            Packed = Sums + rows * sums;
             Keys = (nint*)(Packed + Panel * (shape.KeySize + 16));
             Values = Keys + Chunk;
             Queries = (float*)(Values + Chunk);
-            Largest = Queries + tileRows * shape.KeySize;
-            Total = Largest + tileRows;
-            Keep = Total + tileRows;
-            Take = Keep + tileRows;
+            Weights = (byte*)(Queries + rows * shape.KeySize);
+            ValuePanel = (float*)Weights + rows * Chunk / 2;
+            Products = ValuePanel + Chunk / 2 * Panel;
+            Largest = Products + rows * Panel;
+            Total = Largest + rows;
+            Keep = Total + rows;
+            Take = Keep + rows;
         }
 
         public float* Queries { get; }
@@ -298,6 +353,9 @@ internal static unsafe class TiledAttention
         public float* Total { get; }
         public float* Keep { get; }
         public float* Take { get; }
+        public byte* Weights { get; }
+        public float* ValuePanel { get; }
+        public float* Products { get; }
         public nint* Keys { get; }
         public nint* Values { get; }
     }
