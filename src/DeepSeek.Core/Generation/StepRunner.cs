@@ -126,6 +126,7 @@ internal sealed class StepRunner
                 int before = s.Length, draft = j < drafts ? s.NextDraft : -1;
                 try
                 {
+                    if (!Vectors.AreFinite(logits)) throw new InvalidModelFileException($"The model's logits at position {first + j + 1} are not numbers. A file with damaged weights does that; check it against its published checksum.");
                     o.Done = s.Request!.OnLogits(logits, first + j + 1, sampler);
                 }
                 catch (Exception e)

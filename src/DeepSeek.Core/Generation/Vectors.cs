@@ -48,6 +48,17 @@ internal static class Vectors
         return total;
     }
 
+    /// <summary>Whether there is no infinity and no NaN: 0·x is 0 for every other number.</summary>
+    public static bool AreFinite(ReadOnlySpan<float> x)
+    {
+        int i = 0, width = Vector<float>.Count;
+        Vector<float> zero = Vector<float>.Zero;
+        for (; i <= x.Length - width; i += width) zero += new Vector<float>(x[i..]) * Vector<float>.Zero;
+        float rest = Vector.Sum(zero);
+        for (; i < x.Length; i++) rest += x[i] * 0;
+        return rest == 0;
+    }
+
     /// <summary>ln Σ e^x.</summary>
     public static double LogSumOfExponentials(ReadOnlySpan<float> x)
     {
