@@ -8,8 +8,11 @@ namespace DeepSeek;
 /// </summary>
 public sealed record GenerationOptions
 {
-    /// <summary>Temperature where neither the caller nor the model says: 1, plain sampling.</summary>
-    public const float DefaultTemperature = 1f;
+    /// <summary>Temperature where neither the caller nor the model says: 0.6, which DeepSeek recommends for R1 and its distilled models (https://github.com/deepseek-ai/DeepSeek-R1).</summary>
+    public const float DefaultTemperature = 0.6f;
+
+    /// <summary>Top-p where neither the caller nor the model says: 0.95, from the same recommendation.</summary>
+    public const float DefaultTopP = 0.95f;
 
     /// <summary>Divides the logits; 0 takes the most probable token always. 0 to 100. Null: the model's, else <see cref="DefaultTemperature"/>.</summary>
     public float? Temperature { get; init; }
@@ -17,7 +20,7 @@ public sealed record GenerationOptions
     /// <summary>Keeps the K most probable tokens; 0 keeps all. Null: the model's, else 0.</summary>
     public int? TopK { get; init; }
 
-    /// <summary>Keeps the most probable tokens whose probabilities add up to this; over 0 and up to 1 (1 keeps all). Null: the model's, else 1.</summary>
+    /// <summary>Keeps the most probable tokens whose probabilities add up to this; over 0 and up to 1 (1 keeps all). Null: the model's, else <see cref="DefaultTopP"/>.</summary>
     public float? TopP { get; init; }
 
     /// <summary>Keeps tokens at least this probable relative to the most probable one; 0 to 1 (0 keeps all). Null: the model's, else 0.</summary>

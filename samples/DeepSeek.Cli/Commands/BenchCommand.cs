@@ -25,6 +25,7 @@ internal sealed class BenchCommand : Command
     private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         int promptTokens = AtLeast(1, parsed, prompt), generated = AtLeast(2, parsed, generate), repeat = AtLeast(1, parsed, repetitions), parallel = AtLeast(1, parsed, concurrency);
+        using var memory = new MemoryWatch();
         long start = Stopwatch.GetTimestamp();
         await using LanguageModel loaded = await model.LoadAsync(parsed, cancellationToken, o => o with
         {
@@ -75,6 +76,8 @@ internal sealed class BenchCommand : Command
             writer.WriteNumber("time_per_token_seconds_p95", Percentile(runs.SelectMany(r => r.Gaps), 0.95));
             writer.WriteNumber("load_seconds", load);
             writer.WriteNumber("peak_memory_bytes", PeakMemory());
+            writer.WriteNumber("peak_anonymous_bytes", memory.PeakBytes);
+            writer.WriteNumber("mapped_bytes", memory.MappedBytes);
             writer.WriteNumber("allocated_bytes_per_token", (double)allocated / Math.Max(1, tokens));
             writer.WriteString("cpu", Cpu());
             writer.WriteString("kernels", loaded.Info.Kernels);
@@ -92,6 +95,7 @@ internal sealed class BenchCommand : Command
             Line("time per token", Median(runs.SelectMany(r => r.Gaps)) * 1000, $"ms (median), {Percentile(runs.SelectMany(r => r.Gaps), 0.95) * 1000:0.0} ms (95th percentile)");
             Line("loading", load, "s");
             Line("peak memory", PeakMemory() / 1e6, "MB, mapped pages included");
+            if (memory.PeakBytes > 0) Line("anonymous memory", memory.PeakBytes / 1e6, $"MB at the peak, beside {memory.MappedBytes / 1e6:0} MB of mapped pages");
             Line("allocated", (double)allocated / Math.Max(1, tokens), "bytes a token on the engine's threads");
         }
         return 0;

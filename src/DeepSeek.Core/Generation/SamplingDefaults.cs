@@ -49,7 +49,7 @@ internal sealed record SamplingDefaults(float? Temperature, int? TopK, float? To
         {
             Temperature = options.Temperature ?? Temperature ?? GenerationOptions.DefaultTemperature,
             TopK = options.TopK ?? TopK ?? 0,
-            TopP = options.TopP ?? TopP ?? 1,
+            TopP = options.TopP ?? TopP ?? GenerationOptions.DefaultTopP,
             MinP = options.MinP ?? MinP ?? 0,
             RepetitionPenalty = options.RepetitionPenalty ?? RepetitionPenalty ?? 1,
             PresencePenalty = options.PresencePenalty ?? 0,
