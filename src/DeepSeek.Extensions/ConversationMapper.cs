@@ -7,6 +7,9 @@ namespace DeepSeek.Extensions;
 /// <summary>Turns the messages of Microsoft.Extensions.AI into ours. Nothing of the caller's is changed.</summary>
 internal static class ConversationMapper
 {
+    /// <summary>Without indentation, which costs tokens and which models were not trained on.</summary>
+    private static readonly JsonSerializerOptions Compact = new(AIJsonUtilities.DefaultOptions) { WriteIndented = false };
+
     /// <summary>
     /// The conversation: instructions first, a message for each tool result, reasoning and calls where they belong. Results that follow each other stand in the order of their calls,
     /// because most templates show results without ids.
@@ -131,7 +134,7 @@ internal static class ConversationMapper
         if (value is JsonElement element) return element;
         try
         {
-            return JsonSerializer.SerializeToElement(value, AIJsonUtilities.DefaultOptions.GetTypeInfo(value is IDictionary<string, object?> ? typeof(IDictionary<string, object?>) : value.GetType()));
+            return JsonSerializer.SerializeToElement(value, Compact.GetTypeInfo(value is IDictionary<string, object?> ? typeof(IDictionary<string, object?>) : value.GetType()));
         }
         catch (Exception e) when (e is NotSupportedException or JsonException or InvalidOperationException)
         {

@@ -1,0 +1,176 @@
+using System.ComponentModel;
+using System.Text.Json;
+using Microsoft.Extensions.AI;
+
+namespace DeepSeek.Extensions.Tests;
+
+/// <summary>Tools through the client alone, and through the real <see cref="FunctionInvokingChatClient"/>.</summary>
+[Collection(Models.Collection)]
+public class ToolTests(Models models)
+{
+    private const string Question = "How is the weather in Lisbon today?";
+
+    private static readonly AIFunction Weather = AIFunctionFactory.Create(([Description("")] string city) => """{"temperature": 5, "sky": "rainy"}""", "get_weather", "Get the current weather of a city");
+
+    private static readonly AIFunction Volume = AIFunctionFactory.Create((int level) => "{\"status\": \"done\"}", "set_volume", "Set the volume");
+
+    private static ChatOptions With(params AITool[] tools) => new() { Temperature = 0, MaxOutputTokens = 200, Reasoning = new() { Effort = ReasoningEffort.None }, Tools = [.. tools] };
+
+    [Fact]
+    public async Task ACallComesWholeAndApartFromText()
+    {
+        List<ChatResponseUpdate> updates = await models.Client.GetStreamingResponseAsync(Question, With(Weather, Volume)).ToListAsync();
+        FunctionCallContent call = Assert.Single(updates.SelectMany(u => u.Contents).OfType<FunctionCallContent>());
+        Assert.Equal("get_weather", call.Name);
+        Assert.Equal("Lisbon", Assert.IsType<JsonElement>(call.Arguments!["city"]).GetString());
+        Assert.Null(call.Exception);
+        ChatResponse response = updates.ToChatResponse();
+        Assert.Equal("", response.Text);
+        Assert.Equal(ChatFinishReason.ToolCalls, response.FinishReason);
+        Assert.NotEqual(call.CallId, Calls(await models.Client.GetResponseAsync(Question, With(Weather))).Single().CallId);
+    }
+
+    [Fact]
+    public async Task AThoughtBeforeACallIsReasoning()
+    {
+        ChatOptions options = With(Weather);
+        options.Reasoning = null;
+        ChatResponse response = await models.Client.GetResponseAsync(Question, options);
+        Assert.Contains(response.Messages.SelectMany(m => m.Contents), c => c is TextReasoningContent { Text.Length: > 0 });
+        Assert.Single(Calls(response));
+        Assert.Equal("", response.Text);
+    }
+
+    [Fact]
+    public async Task RequiredAndSpecificCallsCannotFail()
+    {
+        ChatOptions options = With(Weather, Volume);
+        options.ToolMode = ChatToolMode.RequireAny;
+        ChatResponse any = await models.Client.GetResponseAsync("What is 16 - 6?", options);
+        Assert.NotEmpty(Calls(any));
+        Assert.Equal("", any.Text);
+        Assert.Equal(ChatFinishReason.ToolCalls, any.FinishReason);
+        options.ToolMode = ChatToolMode.RequireSpecific("set_volume");
+        FunctionCallContent call = Assert.Single(Calls(await models.Client.GetResponseAsync(Question, options)));
+        Assert.Equal("set_volume", call.Name);
+        Assert.Equal(JsonValueKind.Number, Assert.IsType<JsonElement>(call.Arguments!["level"]).ValueKind);
+    }
+
+    [Fact]
+    public async Task NoneShowsNoTools()
+    {
+        ChatOptions options = With(Weather);
+        long shown = (await models.Client.GetResponseAsync(Question, options)).Usage!.InputTokenCount!.Value;
+        options.ToolMode = ChatToolMode.None;
+        ChatResponse response = await models.Client.GetResponseAsync(Question, options);
+        Assert.Empty(Calls(response));
+        Assert.NotEqual(ChatFinishReason.ToolCalls, response.FinishReason);
+        Assert.True(response.Usage!.InputTokenCount < shown - 20);
+    }
+
+    [Fact]
+    public async Task ContradictionsAreRefused()
+    {
+        ChatOptions options = With();
+        options.ToolMode = ChatToolMode.RequireAny;
+        await Assert.ThrowsAsync<InvalidOptionException>(() => models.Client.GetResponseAsync(Question, options));
+        options = With(Weather);
+        options.ToolMode = ChatToolMode.RequireSpecific("get_wether");
+        Assert.Contains("get_wether", (await Assert.ThrowsAsync<InvalidOptionException>(() => models.Client.GetResponseAsync(Question, options))).Message, StringComparison.Ordinal);
+        options.ToolMode = ChatToolMode.RequireAny;
+        options.ResponseFormat = ChatResponseFormat.Json;
+        await Assert.ThrowsAsync<InvalidOptionException>(() => models.Client.GetResponseAsync(Question, options));
+    }
+
+    [Fact]
+    public async Task ACallThatIsCutOffStaysText()
+    {
+        ChatOptions options = With(Weather);
+        options.MaxOutputTokens = 8;
+        ChatResponse response = await models.Client.GetResponseAsync(Question, options);
+        Assert.Empty(Calls(response));
+        Assert.Equal(ChatFinishReason.Length, response.FinishReason);
+        Assert.Contains("get_weather", response.Text, StringComparison.Ordinal);
+    }
+
+    /// <summary>The model was trained on get_weather and calls it whatever it is shown.</summary>
+    [Fact]
+    public async Task ANameThatTheModelInventsComesAsWrittenAndTheLoopTellsIt()
+    {
+        Assert.Equal("get_weather", Assert.Single(Calls(await models.Client.GetResponseAsync(Question, With(Volume)))).Name);
+        using IChatClient loop = models.Client.AsBuilder().UseFunctionInvocation(configure: c => c.MaximumIterationsPerRequest = 2).Build();
+        ChatResponse response = await loop.GetResponseAsync(Question, With(Volume));
+        FunctionResultContent result = response.Messages.SelectMany(m => m.Contents).OfType<FunctionResultContent>().First();
+        Assert.Contains("not found", Assert.IsType<string>(result.Result), StringComparison.Ordinal);
+        Assert.NotNull(response.FinishReason);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task TheLoopRunsToTheAnswer(bool streamed)
+    {
+        using IChatClient loop = models.Client.AsBuilder().UseFunctionInvocation().Build();
+        ChatResponse response = streamed ? await loop.GetStreamingResponseAsync(Question, With(Weather, Volume)).ToChatResponseAsync() : await loop.GetResponseAsync(Question, With(Weather, Volume));
+        Assert.Equal("It is 5 degrees and rainy in Lisbon.", response.Messages[^1].Text);
+        Assert.Equal([ChatRole.Assistant, ChatRole.Tool, ChatRole.Assistant], response.Messages.Select(m => m.Role));
+    }
+
+    /// <summary>After one round the loop clears a required mode; on its last round it drops the tools; results go back in one message.</summary>
+    [Fact]
+    public async Task TheLoopsSequenceWithARequiredModeAndALastRoundWithoutTools()
+    {
+        var rounds = new Recorder(models.Client);
+        using IChatClient loop = rounds.AsBuilder().UseFunctionInvocation(configure: c => c.MaximumIterationsPerRequest = 1).Build();
+        ChatOptions options = With(Weather);
+        options.ToolMode = ChatToolMode.RequireAny;
+        ChatResponse response = await loop.GetResponseAsync(Question, options);
+        Assert.Equal([(1, ChatToolMode.RequireAny), (0, (ChatToolMode?)null)], rounds.Seen.Select(s => (s.Tools, s.Mode)));
+        Assert.Equal(ChatRole.Tool, rounds.Seen[1].Messages[^1].Role);
+        Assert.NotEqual("", response.Messages[^1].Text);
+        Assert.NotEqual(ChatFinishReason.ToolCalls, response.FinishReason);
+        Assert.Equal(ChatToolMode.RequireAny, options.ToolMode);
+    }
+
+    [Fact]
+    public async Task SeveralResultsGoBackInOneMessage()
+    {
+        FunctionCallContent a = new("a", "get_weather", new Dictionary<string, object?> { ["city"] = "Lisbon" }), b = new("b", "get_weather", new Dictionary<string, object?> { ["city"] = "Oslo" });
+        ChatMessage[] history =
+        [
+            new(ChatRole.User, Question), new(ChatRole.Assistant, [a, b]),
+            new(ChatRole.Tool, [new FunctionResultContent("b", """{"temperature": 7, "sky": "sunny"}"""), new FunctionResultContent("a", """{"temperature": 5, "sky": "rainy"}""")]),
+        ];
+        ChatResponse response = await models.Client.GetResponseAsync(history, With(Weather));
+        Assert.Equal(ChatFinishReason.Stop, response.FinishReason);
+        Assert.NotEqual("", response.Text);
+        string prompt = models.Tiny.RenderPrompt(ConversationMapper.Map(history, null)).Text;
+        Assert.True(prompt.IndexOf("rainy", StringComparison.Ordinal) is var rainy and > 0 && rainy < prompt.IndexOf("sunny", StringComparison.Ordinal), prompt);
+    }
+
+    [Fact]
+    public async Task ApprovalFlowsThroughTheRealPipeline()
+    {
+        using IChatClient loop = models.Client.AsBuilder().UseFunctionInvocation().Build();
+        List<ChatMessage> history = [new(ChatRole.User, Question)];
+        ChatOptions options = With(new ApprovalRequiredAIFunction(Weather));
+        ChatResponse asked = await loop.GetResponseAsync(history, options);
+        ToolApprovalRequestContent request = Assert.Single(asked.Messages.SelectMany(m => m.Contents).OfType<ToolApprovalRequestContent>());
+        history.AddMessages(asked);
+        history.Add(new(ChatRole.User, [request.CreateResponse(true)]));
+        Assert.Equal("It is 5 degrees and rainy in Lisbon.", (await loop.GetResponseAsync(history, options)).Messages[^1].Text);
+    }
+
+    private static IEnumerable<FunctionCallContent> Calls(ChatResponse response) => response.Messages.SelectMany(m => m.Contents).OfType<FunctionCallContent>();
+
+    private sealed class Recorder(IChatClient inner) : DelegatingChatClient(inner)
+    {
+        public List<(int Tools, ChatToolMode? Mode, List<ChatMessage> Messages)> Seen { get; } = [];
+
+        public override Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
+        {
+            Seen.Add((options?.Tools?.Count ?? 0, options?.ToolMode, [.. messages]));
+            return base.GetResponseAsync(messages, options, cancellationToken);
+        }
+    }
+}
