@@ -11,6 +11,9 @@ namespace DeepSeek.Generation;
 /// <param name="RepetitionPenalty">Null: the model does not say.</param>
 internal sealed record SamplingDefaults(float? Temperature, int? TopK, float? TopP, float? MinP, float? RepetitionPenalty)
 {
+    /// <summary>Plain sampling: nothing is cut off, nothing is sharpened.</summary>
+    public static SamplingDefaults Plain { get; } = new(1, 0, 1, 0, 1);
+
     /// <summary>Reads the keys of generation_config.json.</summary>
     /// <exception cref="InvalidModelFileException">A value is out of range.</exception>
     public static SamplingDefaults From(ModelConfig config)

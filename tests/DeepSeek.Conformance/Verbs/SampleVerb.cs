@@ -12,7 +12,7 @@ internal sealed class SampleVerb : IVerb
         int[] history = line["history"]!.AsArray().Select(x => x!.GetValue<int>()).ToArray();
         JsonObject given = line["settings"]!.AsObject();
         float? Number(string key) => given[key]?.GetValue<float>();
-        var settings = new SamplingDefaults(null, null, null, null, null).Resolve(new GenerationOptions
+        var settings = SamplingDefaults.Plain.Resolve(new GenerationOptions
         {
             Temperature = Number("temperature"), TopK = given["top_k"]?.GetValue<int>(), TopP = Number("top_p"), MinP = Number("min_p"),
             RepetitionPenalty = Number("repetition_penalty"), PresencePenalty = Number("presence_penalty"), FrequencyPenalty = Number("frequency_penalty"),

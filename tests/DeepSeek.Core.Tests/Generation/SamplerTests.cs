@@ -17,7 +17,7 @@ public class SamplerTests
             float[] logits = v.GetProperty("logits").EnumerateArray().Select(x => x.GetSingle()).ToArray();
             JsonElement s = v.GetProperty("settings");
             float? Get(string key) => s.TryGetProperty(key, out JsonElement e) ? e.GetSingle() : null;
-            SamplingSettings settings = new SamplingDefaults(null, null, null, null, null).Resolve(new GenerationOptions
+            SamplingSettings settings = SamplingDefaults.Plain.Resolve(new GenerationOptions
             {
                 Temperature = Get("temperature"), TopK = (int?)Get("top_k"), TopP = Get("top_p"), MinP = Get("min_p"), RepetitionPenalty = Get("repetition_penalty"),
                 PresencePenalty = Get("presence_penalty"), FrequencyPenalty = Get("frequency_penalty"),
@@ -124,7 +124,7 @@ public class SamplerTests
     [Fact]
     public void Bias_ComesFirst()
     {
-        float[] p = Probabilities([1, 1, 1, 1], new SamplingSettings { LogitBias = [(2, float.NegativeInfinity), (0, 3)], TopK = 3 }, null);
+        float[] p = Probabilities([1, 1, 1, 1], new SamplingSettings { Temperature = 1, LogitBias = [(2, float.NegativeInfinity), (0, 3)], TopK = 3 }, null);
         Assert.Equal([0.909f, 0.045f, 0, 0.045f], p.Select(x => MathF.Floor(x * 1000) / 1000));
     }
 
@@ -169,7 +169,7 @@ public class SamplerTests
     [Fact]
     public void ImpossibleOptions_AreListedTogether()
     {
-        var e = Assert.Throws<InvalidOptionException>(() => new SamplingDefaults(null, null, null, null, null).Resolve(new GenerationOptions { Temperature = -1, TopP = 0, TopK = -3, MaxTokens = 0 }, 0));
+        var e = Assert.Throws<InvalidOptionException>(() => SamplingDefaults.Plain.Resolve(new GenerationOptions { Temperature = -1, TopP = 0, TopK = -3, MaxTokens = 0 }, 0));
         foreach (string name in new[] { "Temperature is -1", "TopP is 0", "TopK is -3", "MaxTokens is 0" }) Assert.Contains(name, e.Message, StringComparison.Ordinal);
     }
 }
