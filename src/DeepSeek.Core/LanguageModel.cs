@@ -214,7 +214,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     public ValueTask DisposeAsync() => new(Task.Run(Dispose));
 
     /// <summary>A request for text, not yet submitted.</summary>
-    internal GenerationRequest NewRequest(ReadOnlySpan<int> prompt, GenerationOptions options, OutputGuide? guide = null, bool keepLastLogits = false)
+    internal GenerationRequest NewRequest(ReadOnlySpan<int> prompt, GenerationOptions options, OutputGuide? guide = null, bool keepLastLogits = false, IReadOnlyList<GenerationRequest>? followers = null)
     {
         CheckTokens(prompt);
         SamplingSettings sampling = loaded.Defaults.Resolve(options, BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)));
@@ -225,7 +225,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
             Tenant = options.Tenant,
             KeepsLastLogits = keepLastLogits,
         };
-        return new GenerationRequest(prompt, settings, guide, loaded.Settings, loaded.Engine.BlockTokens, loaded.Engine.DraftsByModule);
+        return new GenerationRequest(prompt, settings, guide, loaded.Settings, loaded.Engine.BlockTokens, loaded.Engine.DraftsByModule) { Followers = followers ?? [] };
     }
 
     private void CheckTokens(ReadOnlySpan<int> prompt)
@@ -273,40 +273,26 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
         cancellationToken.ThrowIfCancellationRequested();
         ObjectDisposedException.ThrowIf(disposed != 0, this);
         Prompt prompt = render();
-        GenerationRequest request = NewRequest(prompt.Tokens, options, OutputGuide.For(loaded, prompt, options, isChat));
-        var reader = new AnswerReader(Tokenizer, loaded.EndTokens, isChat ? new OutputParser(prompt.Dialect, prompt.StartsInThought) : null, options.StopSequences, options.AllowParallelToolCalls != false);
+        var answer = new AnswerStream(NewRequest(prompt.Tokens, options, OutputGuide.For(loaded, prompt, options, isChat)), NewReader(prompt, options, isChat), loaded.Engine);
         var updates = new List<GenerationUpdate>();
-        loaded.Engine.Submit(request);
-        await using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(_ => loaded.Engine.Cancel(request), null);
-        int seen = 0;
-        bool complete = false;
+        loaded.Engine.Submit(answer.Request);
+        await using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(_ => loaded.Engine.Cancel(answer.Request), null);
         try
         {
-            while (!complete && !reader.Stopped)
+            while (!answer.IsOver)
             {
-                await request.Feed.WaitAsync(seen).ConfigureAwait(false);
-                (int published, bool ended) = request.Feed.Read();
-                for (; seen < published && !reader.Stopped; seen++)
-                {
-                    int id = request.Answer(published)[seen];
-                    reader.Add(request.LogProbabilities?[seen, id] ?? new GeneratedToken(id, null, []), updates);
-                }
-                if (ended && !reader.Stopped)
-                {
-                    if (request.Error is OperationCanceledException) throw new OperationCanceledException("The request was cancelled.", request.Error, cancellationToken);
-                    if (request.Error is not null) throw request.Error;
-                    reader.Finish(updates);
-                    complete = true;
-                }
+                await answer.WaitAsync().ConfigureAwait(false);
+                answer.Drain(updates, cancellationToken);
                 foreach (GenerationUpdate update in updates) yield return update;
                 updates.Clear();
             }
-            FinishReason reason = reader.HasCalls && (reader.Stopped || request.FinishReason == FinishReason.Stop) ? FinishReason.ToolCalls : reader.Stopped ? FinishReason.Stop : request.FinishReason;
-            yield return new GenerationUpdate(UpdateKind.End, "") { FinishReason = reason, Usage = request.Usage(seen), Tokens = [.. reader.Pending] };
         }
         finally
         {
-            if (!complete) loaded.Engine.Cancel(request);
+            answer.Leave();
         }
     }
+
+    private AnswerReader NewReader(Prompt prompt, GenerationOptions options, bool isChat)
+        => new(Tokenizer, loaded.EndTokens, isChat ? new OutputParser(prompt.Dialect, prompt.StartsInThought) : null, options.StopSequences, options.AllowParallelToolCalls != false);
 }

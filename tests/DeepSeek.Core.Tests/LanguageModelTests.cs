@@ -10,7 +10,7 @@ public sealed class LanguageModelTests : IAsyncLifetime
     private static readonly string TinyReasoner = SharedData.Model("tiny-reasoner");
     private LanguageModel model = null!;
 
-    public async Task InitializeAsync() => model = await LanguageModel.LoadAsync(TinyReasoner);
+    public async Task InitializeAsync() => model = await LanguageModel.LoadAsync(TinyReasoner, new LanguageModelOptions { Reproducible = true });
 
     public async Task DisposeAsync() => await model.DisposeAsync();
 
@@ -124,6 +124,26 @@ public sealed class LanguageModelTests : IAsyncLifetime
         await Assert.ThrowsAsync<InvalidOptionException>(() => Fold(model.CompleteAsync(Array.Empty<int>(), Greedy)));
         var e = await Assert.ThrowsAsync<ContextLengthException>(() => Fold(model.CompleteAsync(new int[5000], Greedy)));
         Assert.Equal((5000, model.Info.ContextLength), (e.PromptTokens, e.ContextLength));
+    }
+
+    [Fact]
+    public async Task Choices_AreThoseOfTheirSeeds()
+    {
+        GenerationOptions options = new() { Temperature = 1.2f, Seed = 9, MaxTokens = 25 };
+        string[] answers = ["", "", ""];
+        int ends = 0;
+        await foreach (ChoiceUpdate c in model.GenerateChoicesAsync([Message.User("Good morning!")], 3, options))
+        {
+            answers[c.Choice] += c.Update.Text;
+            if (c.Update.Kind == UpdateKind.End) ends++;
+        }
+        Assert.Equal(3, ends);
+        for (int i = 0; i < 3; i++)
+        {
+            string alone = "";
+            await foreach (GenerationUpdate u in model.GenerateAsync([Message.User("Good morning!")], options with { Seed = 9 + i })) alone += u.Text;
+            Assert.Equal(alone, answers[i]);
+        }
     }
 
     [Fact]

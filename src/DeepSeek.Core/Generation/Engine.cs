@@ -32,6 +32,9 @@ internal sealed class Engine : IDisposable
     private readonly List<Request> incoming = [];
     private readonly Queue<Action<KvCache>> commands = [];
     private readonly List<Sequence> ending = [];
+
+    /// <summary>Requests that wait for their leader's prompt.</summary>
+    private readonly List<GenerationRequest> followers = [];
     private readonly Thread thread;
     private StepResult total;
     private long steps, cached, allocatedBytes, finished;
@@ -75,18 +78,20 @@ internal sealed class Engine : IDisposable
     /// <summary>Whether generated text can be drafted by the model's own module.</summary>
     public bool DraftsByModule => runner.DraftsByModule;
 
-    /// <summary>Hands over a request.</summary>
+    /// <summary>Hands over a request, with its followers.</summary>
     /// <exception cref="EngineBusyException">Too many wait already.</exception>
     /// <exception cref="ObjectDisposedException">The engine is gone.</exception>
     public void Submit(Request request)
     {
         request.SubmittedAt = settings.Clock.GetTimestamp();
+        IReadOnlyList<GenerationRequest> others = (request as GenerationRequest)?.Followers ?? [];
+        foreach (GenerationRequest other in others) other.SubmittedAt = request.SubmittedAt;
         lock (gate)
         {
             ObjectDisposedException.ThrowIf(disposed, typeof(LanguageModel));
-            if (queued >= settings.MaxQueuedRequests + settings.MaxSequences - scheduler.Running.Count)
+            if (queued + others.Count >= settings.MaxQueuedRequests + settings.MaxSequences - scheduler.Running.Count)
                 throw new EngineBusyException($"{queued} requests wait already, the limit is {settings.MaxQueuedRequests}. Try again later, or load the model with a larger {nameof(LanguageModelOptions.MaxQueuedRequests)}.");
-            queued++;
+            queued += 1 + others.Count;
             incoming.Add(request);
             Wake();
         }
@@ -158,8 +163,12 @@ internal sealed class Engine : IDisposable
             }
         }
         EndAll(scheduler.Running, new OperationCanceledException("The model was disposed."));
-        EndAll(scheduler.Waiting, new OperationCanceledException("The model was disposed."));
-        foreach (Request request in incoming) request.End(new OperationCanceledException("The model was disposed."));
+        foreach (Request request in incoming)
+        {
+            request.End(new OperationCanceledException("The model was disposed."));
+            foreach (GenerationRequest follower in (request as GenerationRequest)?.Followers ?? []) follower.End(new OperationCanceledException("The model was disposed."));
+        }
+        while (scheduler.Waiting.Count > 0) End(scheduler.Waiting[0], new OperationCanceledException("The model was disposed.")); // a leader's end lets its followers wait for themselves
         while (commands.TryDequeue(out Action<KvCache>? command)) command(cache);
     }
 
@@ -173,13 +182,18 @@ internal sealed class Engine : IDisposable
             {
                 woken = false;
                 if (disposed) return false;
-                foreach (Request request in incoming) scheduler.Enqueue(request.Sequence);
+                foreach (Request request in incoming)
+                {
+                    scheduler.Enqueue(request.Sequence);
+                    if (request is GenerationRequest leader) followers.AddRange(leader.Followers);
+                }
                 incoming.Clear();
                 if (cancellations)
                 {
                     cancellations = false;
                     foreach (Sequence s in scheduler.Running) if (s.Request!.IsCancelled) ending.Add(s);
                     foreach (Sequence s in scheduler.Waiting) if (s.Request!.IsCancelled) ending.Add(s);
+                    foreach (GenerationRequest f in followers) if (f.IsCancelled) ending.Add(f.Sequence);
                 }
                 commands.TryDequeue(out command);
             }
@@ -215,6 +229,7 @@ internal sealed class Engine : IDisposable
         for (int i = scheduler.Planned.Count - 1; i >= 0; i--)
         {
             Sequence s = scheduler.Planned[i];
+            if (s.Request is GenerationRequest { Followers.Count: > 0, PromptLogits: not null } leader && s.Computed >= s.PromptLength) Fork(leader);
             s.Request!.Publish();
             if (runner.Outcome(i, out Exception? error)) End(s, error);
         }
@@ -227,6 +242,31 @@ internal sealed class Engine : IDisposable
         return true;
     }
 
+    /// <summary>
+    /// A prompt is computed: its followers hold its blocks and draw from its logits. Where there is no place for them now, or a draft module's rows are each sequence's own, they queue, and
+    /// find the prompt's whole blocks.
+    /// </summary>
+    private void Fork(GenerationRequest leader)
+    {
+        foreach (GenerationRequest f in leader.Followers)
+        {
+            if (!followers.Remove(f)) continue;
+            if (leader.Sequence.DraftsByModule || !scheduler.TryFork(leader.Sequence, f.Sequence))
+            {
+                scheduler.Enqueue(f.Sequence);
+                continue;
+            }
+            f.AdmittedAt = settings.Clock.GetTimestamp();
+            cached += f.Sequence.CachedTokens;
+            Exception? error = null;
+            bool done = false;
+            try { done = runner.DrawFirst(f, leader.PromptLogits!); }
+            catch (ModelException e) { error = e; }
+            f.Publish();
+            if (done || error is not null) End(f.Sequence, error);
+        }
+    }
+
     /// <summary>Notes when sequences are admitted, and how many wait.</summary>
     private void CountQueue()
     {
@@ -237,7 +277,15 @@ internal sealed class Engine : IDisposable
             s.Request.AdmittedAt = settings.Clock.GetTimestamp();
             cached += s.CachedTokens;
         }
-        lock (gate) queued = incoming.Count + scheduler.Waiting.Count;
+        lock (gate) queued = Incoming() + scheduler.Waiting.Count + followers.Count;
+    }
+
+    /// <summary>Under the gate.</summary>
+    private int Incoming()
+    {
+        int count = incoming.Count;
+        foreach (Request request in incoming) count += (request as GenerationRequest)?.Followers.Count ?? 0;
+        return count;
     }
 
     private void EndAll(IReadOnlyList<Sequence> sequences, Exception error)
@@ -249,6 +297,10 @@ internal sealed class Engine : IDisposable
     {
         scheduler.Remove(s);
         finished++;
+        var request = s.Request as GenerationRequest;
+        if (request is not null) followers.Remove(request);
+        foreach (GenerationRequest f in request?.Followers ?? [])
+            if (followers.Remove(f)) scheduler.Enqueue(f.Sequence); // its leader ended before its prompt was computed: it goes by itself
         s.Request!.End(error);
     }
 }

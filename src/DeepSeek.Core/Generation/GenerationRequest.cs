@@ -70,6 +70,14 @@ internal sealed class GenerationRequest : Request
     /// <summary>The error that ended it; valid when the feed has ended.</summary>
     public Exception? Error { get; private set; }
 
+    /// <summary>
+    /// Requests for other answers to the same prompt: when this one's prompt is computed they go on from its cache blocks. Set before it is submitted, together with them.
+    /// </summary>
+    public IReadOnlyList<GenerationRequest> Followers { get; init; } = [];
+
+    /// <summary>The logits behind the prompt, for the followers; null before they are there.</summary>
+    public float[]? PromptLogits { get; private set; }
+
     /// <summary>The logits that the last token was drawn from, where they are kept.</summary>
     public float[]? LastLogits { get; private set; }
 
@@ -92,6 +100,7 @@ internal sealed class GenerationRequest : Request
 
     public override bool OnLogits(Span<float> logits, int position, Sampler sampler)
     {
+        if (Followers.Count > 0 && Sequence.Length == Sequence.PromptLength) PromptLogits = logits.ToArray();
         if (settings.KeepsLastLogits) logits.CopyTo(LastLogits ??= new float[logits.Length]);
         logits = logits[..settings.Entries];
         LogProbabilities?.Observe(logits);

@@ -54,6 +54,14 @@ internal sealed class StepRunner
 
     public bool DraftsByModule { get; }
 
+    /// <summary>Lets a forked sequence draw its first token from its leader's logits.</summary>
+    /// <returns>Whether it has all that it wants.</returns>
+    public bool DrawFirst(Request request, ReadOnlySpan<float> leaders)
+    {
+        leaders.CopyTo(logits);
+        return request.OnLogits(logits, request.Sequence.Length, sampler);
+    }
+
     /// <summary>Whether the i-th planned sequence has ended, and by which error if by one.</summary>
     public bool Outcome(int index, out Exception? error)
     {
@@ -110,7 +118,7 @@ internal sealed class StepRunner
             Sequence s = planned[i];
             ref Outcomes o = ref outcomes[i];
             bool going = true;
-            int drafts = s.DraftCount, first = s.Computed + s.StepRows - o.Outputs;
+            int drafts = s.DraftCount, first = s.Computed + s.StepRows - o.Outputs, looked = 0, right = 0;
             s.ClearDrafts();
             for (int j = 0; j < o.Outputs; j++, next++)
             {
@@ -138,11 +146,13 @@ internal sealed class StepRunner
                 generated++;
                 o.ValidRows = s.StepRows - drafts + j;
                 if (j >= drafts) continue;
-                drafted++;
-                if (s.Tokens[^1] == draft) accepted++;
+                looked++;
+                if (s.Tokens[^1] == draft) right++;
                 else going = false;
             }
-            if (drafts > 0 && o.Error is null) s.Request!.OnDrafts(Math.Min(drafts, o.ValidRows - s.StepRows + drafts + (going ? 0 : 1)), o.ValidRows - s.StepRows + drafts);
+            drafted += looked;
+            accepted += right;
+            if (looked > 0) s.Request!.OnDrafts(looked, right);
         }
         backend.Release(mark);
         return new StepResult(layout.TokenCount, 0, generated, drafted, accepted);

@@ -61,6 +61,59 @@ public class EngineTests
     }
 
     [Fact]
+    public async Task ChoicesOfAPrompt_ShareItsBlocks_AndSayWhatTheyWouldSayAlone()
+    {
+        foreach ((bool drafts, int sequences) in new[] { (false, 5), (false, 2), (true, 5) })
+        {
+            using var engine = new FakeEngine(drafts: drafts, sequences: sequences, speculation: drafts ? Speculation.On : Speculation.Off);
+            int[] prompt = Tokens(30, 1);
+            SamplingSettings Sampling(int i) => new() { Temperature = 1.5f, Seed = (ulong)i };
+            var settings = (int i) => new GenerationSettings(Sampling(i), 25, [], FakeModel.Vocabulary, null, engine.Settings.Speculation);
+            GenerationRequest[] others = [.. Enumerable.Range(1, 3).Select(i => new GenerationRequest(prompt, settings(i), null, engine.Settings, engine.Engine.BlockTokens, engine.Engine.DraftsByModule))];
+            var leader = new GenerationRequest(prompt, settings(0), null, engine.Settings, engine.Engine.BlockTokens, engine.Engine.DraftsByModule) { Followers = others };
+            engine.Engine.Submit(leader);
+            var said = new List<int[]> { await FakeEngine.Finish(leader) };
+            foreach (GenerationRequest r in others) said.Add(await FakeEngine.Finish(r));
+            for (int i = 0; i < 4; i++) Assert.Equal(FakeModel.Answer(prompt, Sampling(i), 25), said[i]);
+            Assert.True(said.Select(a => string.Join(' ', a)).Distinct().Count() > 1);
+            await engine.Engine.InvokeAsync(_ => 0);
+            EngineStatistics s = engine.Engine.Statistics;
+            Assert.Equal((0, 4L), (s.UsedCacheBlocks, s.FinishedRequests));
+            if (sequences > 3 && !drafts) Assert.Equal((30L, 90L), (s.PromptTokens, s.CachedTokens)); // computed once
+        }
+    }
+
+    [Fact]
+    public async Task Followers_OutliveTheirLeader_AndEndWithTheEngine()
+    {
+        using var go = new SemaphoreSlim(0);
+        using var reached = new SemaphoreSlim(0);
+        var engine = new FakeEngine(stepTokens: 8, beforeForward: _ =>
+        {
+            reached.Release();
+            go.Wait();
+        });
+        GenerationRequest follower = engine.New(Tokens(30, 1), 5), cancelled = engine.New(Tokens(30, 1), 5), leader = With([follower, cancelled], 30);
+        engine.Engine.Submit(leader);
+        await reached.WaitAsync();
+        engine.Engine.Cancel(cancelled);
+        engine.Engine.Cancel(leader);
+        go.Release(12);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => FakeEngine.Finish(leader));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => FakeEngine.Finish(cancelled));
+        Assert.Equal(FakeModel.Answer(Tokens(30, 1), new SamplingSettings { Temperature = 0 }, 5), await FakeEngine.Finish(follower));
+        GenerationRequest last = engine.New(Tokens(40, 1), 5), lastLeader = With([last], 40);
+        engine.Engine.Submit(lastLeader);
+        Task disposing = Task.Run(engine.Dispose);
+        go.Release(1000);
+        await disposing;
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => FakeEngine.Finish(last));
+
+        GenerationRequest With(GenerationRequest[] followers, int length) => new(Tokens(length, 1), new GenerationSettings(new SamplingSettings { Temperature = 0 }, 5, [], FakeModel.Vocabulary, null, Speculation.Off),
+            null, engine.Settings, engine.Engine.BlockTokens, false) { Followers = followers };
+    }
+
+    [Fact]
     public async Task Drafts_AreAccepted_AndSaveSteps()
     {
         using var engine = new FakeEngine(drafts: true, speculation: Speculation.On);
