@@ -125,7 +125,7 @@ internal sealed unsafe class CpuBackend : Backend
         => Attention.Run(pool, scratch, output, q, attention, step, (CpuCache)cache, Reproducible ? null : kernels.Brains);
 
     public override void AttendLatentCached(Tensor output, Tensor q, LatentAttentionSettings attention, StepLayout step, CacheStorage cache)
-        => LatentAttention.Run(pool, scratch, matMul, output, q, attention, step, (CpuCache)cache, absorbedOnly: Reproducible);
+        => LatentAttention.Run(pool, scratch, matMul, output, q, attention, step, (CpuCache)cache, absorbedOnly: Reproducible, kernels.Brains);
 
     public override void Dispose()
     {

@@ -1,3 +1,4 @@
+using DeepSeek.Backends.Cpu.Assembly;
 using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
@@ -20,7 +21,9 @@ internal static unsafe class LatentAttention
     /// <param name="step">The step.</param>
     /// <param name="cache">The cache.</param>
     /// <param name="absorbedOnly">Whether the expanded form, whose sums run in another order, is left alone.</param>
-    public static void Run(WorkerPool pool, ScratchArena scratch, MatMul matMul, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache, bool absorbedOnly)
+    /// <param name="brains">The product of bfloat16 for the expanded form; null: none.</param>
+    public static void Run(WorkerPool pool, ScratchArena scratch, MatMul matMul, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache, bool absorbedOnly,
+        PanelKernel? brains)
     {
         long mark = scratch.Mark();
         int count = step.Sequences.Length, pieces = 0, mostRows = 0;
@@ -46,7 +49,7 @@ internal static unsafe class LatentAttention
             }
         }
         if (pieces > 0) Absorbed(pool, scratch, matMul, output, q, a, step, cache, expanded, list, pieces);
-        if (mostRows > 0) LatentExpansion.Run(pool, scratch, output, q, a, step, cache, expanded, mostRows);
+        if (mostRows > 0) LatentExpansion.Run(pool, scratch, output, q, a, step, cache, expanded, mostRows, brains);
         scratch.Release(mark);
     }
 

@@ -1,3 +1,4 @@
+using DeepSeek.Backends.Cpu.Assembly;
 using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
@@ -11,12 +12,17 @@ internal static unsafe class LatentExpansion
     private const int Chunk = AttentionKernels.ChunkKeys, Panel = AttentionKernels.PanelKeys, Block = AttentionKernels.RowBlock;
 
     public static void Run(WorkerPool pool, ScratchArena scratch, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache,
-        ReadOnlySpan<bool> expanded, int mostRows)
+        ReadOnlySpan<bool> expanded, int mostRows, PanelKernel? brains)
     {
         int* sequences = (int*)scratch.Rent((long)sizeof(int) * expanded.Length);
         int count = 0;
         for (int i = 0; i < expanded.Length; i++)
             if (expanded[i]) sequences[count++] = i;
+        if (brains is not null && cache.Format == CacheFormat.BF16 && LatentBrainExpansion.Fits(a))
+        {
+            LatentBrainExpansion.Run(pool, scratch, brains, output, q, a, step, cache, sequences, count, mostRows);
+            return;
+        }
         long buffer = Memory.Length(a, mostRows);
         nint buffers = (nint)scratch.Rent(buffer * pool.ThreadCount * sizeof(float));
         pool.Run(new Work(output, q, a, step, cache, (nint)sequences, buffers, buffer, mostRows), count * a.Heads);
