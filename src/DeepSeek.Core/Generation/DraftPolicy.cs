@@ -9,6 +9,9 @@ internal sealed class DraftPolicy(Speculation mode)
     /// <summary>A module that gives its best token less than this is guessing: nothing is drafted.</summary>
     public const double LeastProbability = 0.25;
 
+    /// <summary>Where more sequences share a step, arithmetic is what it costs, and rows that may be wrong are not free: by default nothing is drafted there.</summary>
+    public const int MostSequences = 4;
+
     /// <summary>Weight of a new observation.</summary>
     private const float Step = 0.2f;
 

@@ -53,7 +53,7 @@ internal sealed class GenerationRequest : Request
 
     public override RowsWanted Rows => RowsWanted.Last;
 
-    public override int DraftLimit => drafts.Limit;
+    public override int DraftLimit(int sequences) => settings.Speculation == Speculation.Auto && sequences > DraftPolicy.MostSequences ? 0 : drafts.Limit;
 
     /// <summary>Generated tokens that were reasoning; valid when the feed has ended.</summary>
     public int ReasoningTokens => guide?.ReasoningTokens ?? 0;

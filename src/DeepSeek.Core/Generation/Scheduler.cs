@@ -73,13 +73,19 @@ internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepToke
             if (TryPlan(s, 1 + s.DraftCount)) left -= s.StepRows;
             if (i >= running.Count || running[i] != s) i--; // it, or one behind it, gave way
         }
+        left = Math.Max(left, Math.Max(1, Math.Min(promptTokens, maxStepTokens) / 2)); // however many generate: prompts go on
+        bool isFirst = true;
         for (int i = 0; i < running.Count; i++)
         {
             Sequence s = running[i];
             if (s.Pending <= 1) continue;
-            int rows = Chunk(s, planned.Count == 0 ? Math.Max(left, 1) : left);
+            int rows = Chunk(s, left, isFirst);
             if (rows <= 0) continue;
-            if (TryPlan(s, rows)) left -= rows;
+            if (TryPlan(s, rows))
+            {
+                left -= rows;
+                isFirst = false;
+            }
             if (i >= running.Count || running[i] != s) i--;
         }
     }
@@ -88,11 +94,11 @@ internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepToke
     /// Prompts are cut at multiples of the block size, and what is left behind the last multiple is a step's part of its own: so the cuts are the same whatever part of a prompt is
     /// cached, and however fast the machine is at the moment.
     /// </summary>
-    private int Chunk(Sequence s, int left)
+    private int Chunk(Sequence s, int left, bool isFirst)
     {
         int rows = Math.Min(Math.Min(s.Pending, left), s.MaxStepTokens), end = s.Computed + rows, cut = end - end % cache.BlockTokens;
         if (cut > s.Computed) return cut - s.Computed;
-        return rows == s.Pending || planned.Count == 0 || s.MaxStepTokens < cache.BlockTokens ? rows : 0;
+        return rows == s.Pending || isFirst || s.MaxStepTokens < cache.BlockTokens ? rows : 0;
     }
 
     private bool TryPlan(Sequence s, int rows)

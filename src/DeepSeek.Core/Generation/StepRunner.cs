@@ -169,7 +169,7 @@ internal sealed class StepRunner
             if (s.Request!.WantsHidden) s.Request.OnHidden(backend, hidden.TakeRows(o.FirstRow, o.ValidRows), s.Computed);
             s.Computed += o.ValidRows;
             if (s.Computed >= s.Length && s.Request.Rows == RowsWanted.None) o.Done = true;
-            if (!o.Done && !s.DraftsByModule && s.Pending == 1) LookUp(s);
+            if (!o.Done && !s.DraftsByModule && s.Pending == 1) LookUp(s, planned.Count);
         }
         if (DraftsByModule) DraftByModule(planned, hidden);
         for (int i = 0; i < planned.Count; i++)
@@ -177,9 +177,9 @@ internal sealed class StepRunner
     }
 
     /// <summary>Drafts what followed when the last tokens stood in the text before.</summary>
-    private static void LookUp(Sequence s)
+    private static void LookUp(Sequence s, int sequences)
     {
-        int limit = Math.Min(s.Request!.DraftLimit, s.Capacity - s.Length - 1);
+        int limit = Math.Min(s.Request!.DraftLimit(sequences), s.Capacity - s.Length - 1);
         if (limit <= 0) return;
         int at = PromptLookup.Find(s.Tokens);
         for (; at >= 0 && limit > 0 && at < s.Length; at++, limit--) s.AddDraft(s.Tokens[at]);
@@ -199,7 +199,7 @@ internal sealed class StepRunner
             if (!s.DraftsByModule || o.Error is not null) continue;
             int first = s.Computed - o.ValidRows + 1, valid = Math.Min(o.ValidRows, s.Length - first);
             if (valid <= 0) continue;
-            bool wanted = !o.Done && s.Pending == 1 && Math.Min(s.Request!.DraftLimit, s.Capacity - s.Length - 1) > 0;
+            bool wanted = !o.Done && s.Pending == 1 && Math.Min(s.Request!.DraftLimit(planned.Count), s.Capacity - s.Length - 1) > 0;
             draftLayout.Add(s.Tokens.Slice(first, valid), first, s.Blocks.Blocks[..cache.BlocksFor(first + valid)], wanted ? 1 : 0);
             for (int r = 0; r < valid; r++) draftRows[rows++] = o.FirstRow + r;
             if (wanted) drafting[count++] = i;
@@ -220,7 +220,7 @@ internal sealed class StepRunner
                 int draft = s.Request!.Draft(logits, s.Length + s.DraftCount, sampler);
                 if (draft < 0) continue;
                 s.AddDraft(draft);
-                if (Math.Min(s.Request.DraftLimit, s.Capacity - s.Length - 1) <= s.DraftCount) continue;
+                if (Math.Min(s.Request.DraftLimit(planned.Count), s.Capacity - s.Length - 1) <= s.DraftCount) continue;
                 draftRows[rows] = draftLayout.OutputRows[k];
                 drafting[rows++] = drafting[k];
             }

@@ -98,13 +98,16 @@ public class EngineTests
         await reached.WaitAsync();
         engine.Engine.Cancel(cancelled);
         engine.Engine.Cancel(leader);
-        go.Release(12);
+        go.Release(20);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => FakeEngine.Finish(leader));
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => FakeEngine.Finish(cancelled));
         Assert.Equal(FakeModel.Answer(Tokens(30, 1), new SamplingSettings { Temperature = 0 }, 5), await FakeEngine.Finish(follower));
+        await engine.Engine.InvokeAsync(_ => 0);
+        while (go.Wait(0) || reached.Wait(0)) { }
         GenerationRequest last = engine.New(Tokens(40, 1), 5), lastLeader = With([last], 40);
         engine.Engine.Submit(lastLeader);
-        Task disposing = Task.Run(engine.Dispose);
+        await reached.WaitAsync();
+        Task disposing = await BeginDisposing(engine);
         go.Release(1000);
         await disposing;
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => FakeEngine.Finish(last));
@@ -216,7 +219,7 @@ public class EngineTests
         });
         GenerationRequest[] requests = [.. Enumerable.Range(0, 6).Select(i => engine.Submit(Tokens(5, i), 100))];
         await reached.WaitAsync();
-        Task disposing = Task.Run(engine.Dispose);
+        Task disposing = await BeginDisposing(engine);
         go.Release(1000);
         await disposing;
         foreach (GenerationRequest r in requests)
@@ -225,6 +228,18 @@ public class EngineTests
             Assert.False(r.End(null));
         }
         Assert.Throws<ObjectDisposedException>(() => engine.Submit([1], 1));
+    }
+
+    /// <summary>Disposal has begun when this returns: it goes on when the step that runs has ended.</summary>
+    private static async Task<Task> BeginDisposing(FakeEngine engine)
+    {
+        Task disposing = Task.Run(engine.Dispose);
+        while (true)
+        {
+            try { _ = engine.Engine.InvokeAsync(_ => 0); }
+            catch (ObjectDisposedException) { return disposing; }
+            await Task.Delay(1);
+        }
     }
 
     [Fact]

@@ -125,6 +125,27 @@ public class SchedulerTests
     }
 
     [Fact]
+    public void PromptsGoOn_HoweverManyGenerate_AndHoweverSlowTheMachineIs()
+    {
+        var cache = new KvCache(new TokenStorage(4, 100), true);
+        var scheduler = new Scheduler(cache, 4, 16);
+        for (int i = 0; i < 3; i++) scheduler.Enqueue(new Sequence([i], 100, 4));
+        var prompt = new Sequence(Enumerable.Range(0, 20).ToArray(), 30, 4);
+        scheduler.Enqueue(prompt);
+        for (int step = 0; prompt.Pending > 1; step++)
+        {
+            Assert.True(step < 20);
+            scheduler.Plan(1);
+            Assert.Equal(4, scheduler.Planned.Count);
+            foreach (Sequence s in scheduler.Planned)
+            {
+                s.Computed += s.StepRows;
+                if (s != prompt) s.Append(1);
+            }
+        }
+    }
+
+    [Fact]
     public void PromptsAreCutAtBlocks_AndTheRestIsItsOwnPart()
     {
         var cache = new KvCache(new TokenStorage(4, 30), true);
