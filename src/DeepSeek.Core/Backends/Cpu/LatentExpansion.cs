@@ -18,18 +18,15 @@ internal static unsafe class LatentExpansion
         int count = 0;
         for (int i = 0; i < expanded.Length; i++)
             if (expanded[i]) sequences[count++] = i;
-        if (brains is not null && cache.Format == CacheFormat.BF16 && LatentBrainExpansion.Fits(a))
-        {
-            LatentBrainExpansion.Run(pool, scratch, brains, output, q, a, step, cache, sequences, count, mostRows);
-            return;
-        }
+        // Cache rows of bfloat16 lose nothing in its products; queries, keys and values stay float32.
+        if (cache.Format != CacheFormat.BF16 || (a.LatentSize + a.RopeSize) % 32 != 0 || a.LatentSize % 16 != 0) brains = null;
         long buffer = Memory.Length(a, mostRows);
         nint buffers = (nint)scratch.Rent(buffer * pool.ThreadCount * sizeof(float));
-        pool.Run(new Work(output, q, a, step, cache, (nint)sequences, buffers, buffer, mostRows), count * a.Heads);
+        pool.Run(new Work(brains, output, q, a, step, cache, (nint)sequences, buffers, buffer, mostRows), count * a.Heads);
     }
 
-    private readonly struct Work(Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache, nint sequences, nint buffers, long buffer, int mostRows)
-        : IParallelWork
+    private readonly struct Work(PanelKernel? brains, Tensor output, Tensor q, LatentAttentionSettings a, StepLayout step, CpuCache cache, nint sequences, nint buffers, long buffer,
+        int mostRows) : IParallelWork
     {
         public void Execute(int item, int worker)
         {
@@ -72,6 +69,11 @@ internal static unsafe class LatentExpansion
         /// <summary>A head's matrix for <see cref="AttentionKernels.Scores"/>, its outputs as query rows: blocks of 8, packed[c][output].</summary>
         private void PackUp(CpuWeight weight, bool transposed, int outputs, float* packed, float* line)
         {
+            if (brains is not null)
+            {
+                PackTiles(weight, transposed, outputs, (ushort*)packed, line);
+                return;
+            }
             for (int r = 0; r < weight.Rows; r++)
             {
                 weight.ReadRow(r, line);
@@ -86,6 +88,23 @@ internal static unsafe class LatentExpansion
                     n = AttentionKernels.BlockRows(outputs - first);
                     for (int i = 0; i < n; i++) packed[(long)first * a.LatentSize + r * n + i] = line[first + i];
                 }
+            }
+        }
+
+        /// <summary>The same for products of bfloat16: its outputs as tokens of tiles.</summary>
+        private void PackTiles(CpuWeight weight, bool transposed, int outputs, ushort* tiles, float* line)
+        {
+            int tokens = brains!.Tokens, tile = a.LatentSize * tokens;
+            new Span<ushort>(tiles + (outputs - 1) / tokens * tile, tile).Clear();
+            for (int r = 0; r < weight.Rows; r++)
+            {
+                weight.ReadRow(r, line);
+                if (!transposed)
+                {
+                    BrainAttention.PackRow(line, a.LatentSize, 1, (uint*)(tiles + r / tokens * tile), tokens, r % tokens);
+                    continue;
+                }
+                for (int n = 0; n < outputs; n++) tiles[n / tokens * tile + (r >> 1) * 2 * tokens + 2 * (n % tokens) + (r & 1)] = SmallFloats.ToBF16(line[n]);
             }
         }
 
@@ -113,20 +132,12 @@ internal static unsafe class LatentExpansion
                     int position = start + Math.Clamp(k + i, from, keys - 1);
                     m.Rows[i] = (nint)cache.Row(a.Stream, blocks[position / step.BlockTokens], position % step.BlockTokens);
                 }
-                AttentionKernels.Pack<TFormat>(m.Rows, width, 0, width, m.Latents, Panel);
                 float* key = m.Keys + (long)k * size;
-                for (int r = 0, n; r < a.NopeSize; r += n)
-                {
-                    n = AttentionKernels.BlockRows(a.NopeSize - r);
-                    AttentionKernels.Scores(m.KeyUp + (long)r * a.LatentSize, n, m.Latents, a.LatentSize, key + r * Panel, Panel);
-                }
-                Buffer.MemoryCopy(m.Latents + a.LatentSize * Panel, key + a.NopeSize * Panel, 4L * a.RopeSize * Panel, 4L * a.RopeSize * Panel);
-
-                for (int r = 0, n; r < a.ValueSize; r += n)
-                {
-                    n = AttentionKernels.BlockRows(a.ValueSize - r);
-                    AttentionKernels.Scores(m.ValueUp + (long)r * a.LatentSize, n, m.Latents, a.LatentSize, m.Turned + r * Panel, Panel);
-                }
+                AttentionKernels.Pack<TFormat>(m.Rows, width, a.LatentSize, a.RopeSize, key + a.NopeSize * Panel, Panel);
+                if (brains is null) AttentionKernels.Pack<TFormat>(m.Rows, width, 0, a.LatentSize, m.Latents, Panel);
+                else AttentionKernels.PackPairs(m.Rows, 0, width, m.Latents);
+                Up(m.KeyUp, a.NopeSize, m.Latents, key);
+                Up(m.ValueUp, a.ValueSize, m.Latents, m.Turned);
                 for (int v = 0; v < a.ValueSize; v += Panel)
                 {
                     for (int i = 0; i < Panel; i++) m.Rows[i] = (nint)(m.Turned + Math.Min(v + i, a.ValueSize - 1) * Panel);
@@ -134,6 +145,21 @@ internal static unsafe class LatentExpansion
                 }
             }
             for (int k = 0; k < keys; k++) m.Rows[k] = (nint)(m.Values + (long)k * m.SumStride);
+        }
+
+        /// <summary>A head's matrix times a panel of latents: results[output][key].</summary>
+        private void Up(float* matrix, int outputs, float* latents, float* results)
+        {
+            if (brains is not null)
+            {
+                brains.Run((byte*)latents, (byte*)matrix, 2L * a.LatentSize * brains.Tokens, a.LatentSize / 8, Panel, outputs, results, Panel);
+                return;
+            }
+            for (int r = 0, n; r < outputs; r += n)
+            {
+                n = AttentionKernels.BlockRows(outputs - r);
+                AttentionKernels.Scores(matrix + (long)r * a.LatentSize, n, latents, a.LatentSize, results + r * Panel, Panel);
+            }
         }
 
         /// <summary>Takes the chunk into the sums of all rows.</summary>
@@ -156,6 +182,9 @@ internal static unsafe class LatentExpansion
         }
     }
 
+    /// <summary>Rows more than a matrix has, for the last tile of an assembled product.</summary>
+    private const int TileSlack = 16;
+
     /// <summary>A thread's working memory.</summary>
     private readonly struct Memory
     {
@@ -170,8 +199,8 @@ internal static unsafe class LatentExpansion
             Turned = Latents + (a.LatentSize + a.RopeSize + 16) * Panel;
             Scores = Turned + (SumStride + 1) * Panel;
             KeyUp = Scores + Block * Chunk;
-            ValueUp = KeyUp + a.NopeSize * a.LatentSize;
-            Line = ValueUp + a.ValueSize * a.LatentSize;
+            ValueUp = KeyUp + (a.NopeSize + TileSlack) * a.LatentSize;
+            Line = ValueUp + (a.ValueSize + TileSlack) * a.LatentSize;
             Keep = Line + Math.Max(a.LatentSize, a.NopeSize) + 32;
             Take = Keep + Block;
             Sums = Take + Block;

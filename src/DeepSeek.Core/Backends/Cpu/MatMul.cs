@@ -20,6 +20,9 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     /// item is one panel: there is nothing to keep in a cache.</summary>
     internal const int ManyTokens = 5;
 
+    /// <summary>The same where the products are of bfloat16, which rounds the activations: prompts that take no time anyway are not worth their nearly tied experts.</summary>
+    internal const int ManyBrainTokens = 10;
+
     private readonly List<Part> parts = [];
     private nint workerScratch;
     private long workerBytes;
@@ -95,7 +98,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         long working = 0;
         for (int i = 0; i < parts.Count; i++)
         {
-            if (!reproducible && parts[i].Input.Rows >= ManyTokens) parts[i] = Tile(i);
+            if (!reproducible && parts[i].Input.Rows >= (parts[i].Weight.Blocks is null ? ManyBrainTokens : ManyTokens)) parts[i] = Tile(i);
             Part p = parts[i];
             rows += p.Weight.Rows;
             tokens = Math.Max(tokens, p.Input.Rows);

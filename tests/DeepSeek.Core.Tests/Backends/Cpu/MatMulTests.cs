@@ -120,7 +120,7 @@ public sealed unsafe class MatMulTests
                 for (int i = 0; i < seen.Length; i++) seen[i] = ((sbyte*)q.Q)[i] * ((float*)q.Scales)[i / 32];
             }
             // Many tokens of the other formats are multiplied as bfloat16, where the processor can.
-            bool brains = !blocks && type != DType.F32 && tokens >= MatMul.ManyTokens && Capabilities.Detect(options.DisabledInstructionSets) is { Avx512Bf16: true, Avx512Vnni: true, Avx512Vbmi: true };
+            bool brains = !blocks && type != DType.F32 && tokens >= MatMul.ManyBrainTokens && Capabilities.Detect(options.DisabledInstructionSets) is { Avx512Bf16: true, Avx512Vnni: true, Avx512Vbmi: true };
             if (brains)
                 for (int i = 0; i < seen.Length; i++) seen[i] = Brain(seen[i]);
             (double error, double size, double loss) = (0, 0, 0);
