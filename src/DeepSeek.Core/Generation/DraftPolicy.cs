@@ -32,7 +32,7 @@ internal sealed class DraftPolicy(Speculation mode)
     private const int Patience = 128;
 
     /// <summary>Share accepted of drafts at each distance, of those that were looked at.</summary>
-    private readonly float[] share = [1, 1, 1, 1];
+    private readonly float[] share = [1, 1, 1];
     private int seen, idle;
 
     /// <summary>Tokens to draft now.</summary>

@@ -10,8 +10,8 @@ namespace DeepSeek.Generation;
 /// <param name="blockTokens">Positions that a cache block covers.</param>
 internal sealed class Sequence(ReadOnlySpan<int> prompt, int capacity, int blockTokens)
 {
-    /// <summary>Most drafted tokens in a step.</summary>
-    public const int MaxDrafts = 4;
+    /// <summary>Most drafted tokens in a step. Further ones are rarely right; and up to four rows, memory decides what a step takes, not arithmetic.</summary>
+    public const int MaxDrafts = 3;
 
     private readonly int[] tokens = Copy(prompt, capacity);
 
