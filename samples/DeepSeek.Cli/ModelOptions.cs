@@ -24,6 +24,9 @@ internal sealed class ModelOptions
     /// <summary>The model's file or folder.</summary>
     public string Path(ParseResult parsed, string? named = null) => Find(named ?? parsed.GetValue(model));
 
+    /// <summary>Whether no model was named, so that the embedded one runs.</summary>
+    public bool IsEmbeddedDefault(ParseResult parsed) => parsed.GetValue(model) is null;
+
     /// <summary>Options for loading.</summary>
     public LanguageModelOptions Options(ParseResult parsed) => new()
     {

@@ -22,16 +22,29 @@ internal sealed class SamplingOptions
         foreach (Option o in (Option[])[temperature, topK, topP, minP, repetitionPenalty, seed, maxTokens, stop, thinking, thinkingBudget]) command.Options.Add(o);
     }
 
+    /// <summary>For the embedded SmolLM2, whose file brings no settings: its model card's temperature and top-p; a model this small also needs help not to repeat itself, and an end.</summary>
+    private static readonly GenerationOptions ForEmbeddedModel = new() { Temperature = 0.2f, TopP = 0.9f, RepetitionPenalty = 1.1f, MaxTokens = 512 };
+
     /// <summary>Options for generating.</summary>
-    public GenerationOptions Options(ParseResult parsed) => new()
+    /// <param name="parsed">The command line.</param>
+    /// <param name="embedded">Whether the embedded default model runs.</param>
+    public GenerationOptions Options(ParseResult parsed, bool embedded)
     {
-        Temperature = parsed.GetValue(temperature),
+        GenerationOptions defaults = embedded ? ForEmbeddedModel : new GenerationOptions();
+        return Given(parsed) with
+        {
+            Temperature = parsed.GetValue(temperature) ?? defaults.Temperature,
+            TopP = parsed.GetValue(topP) ?? defaults.TopP,
+            RepetitionPenalty = parsed.GetValue(repetitionPenalty) ?? defaults.RepetitionPenalty,
+            MaxTokens = parsed.GetValue(maxTokens) ?? defaults.MaxTokens,
+        };
+    }
+
+    private GenerationOptions Given(ParseResult parsed) => new()
+    {
         TopK = parsed.GetValue(topK),
-        TopP = parsed.GetValue(topP),
         MinP = parsed.GetValue(minP),
-        RepetitionPenalty = parsed.GetValue(repetitionPenalty),
         Seed = parsed.GetValue(seed),
-        MaxTokens = parsed.GetValue(maxTokens),
         StopSequences = parsed.GetValue(stop) is { Length: > 0 } texts ? texts : null,
         Thinking = parsed.GetValue(thinking),
         ThinkingBudget = parsed.GetValue(thinkingBudget),

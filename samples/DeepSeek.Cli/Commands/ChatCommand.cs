@@ -30,7 +30,7 @@ internal sealed class ChatCommand : Command
         await using LanguageModel loaded = await model.LoadAsync(parsed, cancellationToken);
         Terminal.Notice(loaded.Info.ToString());
         foreach (string warning in loaded.Info.Warnings) Terminal.Notice($"note: {warning}");
-        GenerationOptions options = sampling.Options(parsed);
+        GenerationOptions options = sampling.Options(parsed, model.IsEmbeddedDefault(parsed));
         var conversation = new List<Message>();
         if (parsed.GetValue(system) is { } instructions) conversation.Add(Message.System(instructions));
         int first = conversation.Count;

@@ -25,7 +25,7 @@ internal sealed class GenerateCommand : Command
     {
         string text = parsed.GetValue(prompt) ?? await Console.In.ReadToEndAsync(cancellationToken);
         await using LanguageModel loaded = await model.LoadAsync(parsed, cancellationToken);
-        GenerationOptions options = sampling.Options(parsed) with { ParseSpecialTokensInMessages = parsed.GetValue(special) };
+        GenerationOptions options = sampling.Options(parsed, model.IsEmbeddedDefault(parsed)) with { ParseSpecialTokensInMessages = parsed.GetValue(special) };
         await foreach (GenerationUpdate update in loaded.CompleteAsync(text, options, cancellationToken))
         {
             Terminal.Write(update.Text);
