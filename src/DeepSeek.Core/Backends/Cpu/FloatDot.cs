@@ -74,6 +74,14 @@ internal static unsafe class FloatDot
     {
         Vector512<float> a = Vector512<float>.Zero, b = a;
         int i = 0;
+        for (; TLoad.LoadsFour && i + 64 <= count; i += 64)
+        {
+            TLoad.LoadFour(w + i * TLoad.Bytes, out Vector512<float> p, out Vector512<float> q, out Vector512<float> r, out Vector512<float> s);
+            a = Vector512.FusedMultiplyAdd(p, Vector512.Load(x + i), a);
+            b = Vector512.FusedMultiplyAdd(q, Vector512.Load(x + i + 16), b);
+            a = Vector512.FusedMultiplyAdd(r, Vector512.Load(x + i + 32), a);
+            b = Vector512.FusedMultiplyAdd(s, Vector512.Load(x + i + 48), b);
+        }
         for (; i + 32 <= count; i += 32)
         {
             a = Vector512.FusedMultiplyAdd(TLoad.Load(w + i * TLoad.Bytes), Vector512.Load(x + i), a);
@@ -93,6 +101,18 @@ internal static unsafe class FloatDot
         float* x1 = x + stride, x2 = x1 + stride, x3 = x2 + stride;
         Vector512<float> a0 = Vector512<float>.Zero, b0 = a0, a1 = a0, b1 = a0, a2 = a0, b2 = a0, a3 = a0, b3 = a0;
         int i = 0;
+        for (; TLoad.LoadsFour && i + 64 <= count; i += 64)
+        {
+            TLoad.LoadFour(w + i * TLoad.Bytes, out Vector512<float> p, out Vector512<float> q, out Vector512<float> r, out Vector512<float> s);
+            a0 = Vector512.FusedMultiplyAdd(r, Vector512.Load(x + i + 32), Vector512.FusedMultiplyAdd(p, Vector512.Load(x + i), a0));
+            a1 = Vector512.FusedMultiplyAdd(r, Vector512.Load(x1 + i + 32), Vector512.FusedMultiplyAdd(p, Vector512.Load(x1 + i), a1));
+            a2 = Vector512.FusedMultiplyAdd(r, Vector512.Load(x2 + i + 32), Vector512.FusedMultiplyAdd(p, Vector512.Load(x2 + i), a2));
+            a3 = Vector512.FusedMultiplyAdd(r, Vector512.Load(x3 + i + 32), Vector512.FusedMultiplyAdd(p, Vector512.Load(x3 + i), a3));
+            b0 = Vector512.FusedMultiplyAdd(s, Vector512.Load(x + i + 48), Vector512.FusedMultiplyAdd(q, Vector512.Load(x + i + 16), b0));
+            b1 = Vector512.FusedMultiplyAdd(s, Vector512.Load(x1 + i + 48), Vector512.FusedMultiplyAdd(q, Vector512.Load(x1 + i + 16), b1));
+            b2 = Vector512.FusedMultiplyAdd(s, Vector512.Load(x2 + i + 48), Vector512.FusedMultiplyAdd(q, Vector512.Load(x2 + i + 16), b2));
+            b3 = Vector512.FusedMultiplyAdd(s, Vector512.Load(x3 + i + 48), Vector512.FusedMultiplyAdd(q, Vector512.Load(x3 + i + 16), b3));
+        }
         for (; i + 32 <= count; i += 32)
         {
             Vector512<float> v = TLoad.Load(w + i * TLoad.Bytes), u = TLoad.Load(w + (i + 16) * TLoad.Bytes);
