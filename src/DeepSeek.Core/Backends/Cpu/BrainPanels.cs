@@ -1,5 +1,5 @@
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
+using DeepSeek.Backends.Cpu.Dot;
 using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
@@ -24,35 +24,38 @@ internal static unsafe class BrainPanels
     /// <summary>Bytes of working memory that <see cref="PackWeights"/> wants.</summary>
     public static long ScratchBytes(int columns) => (long)Steps(columns) * StepColumns * (HalfRows * sizeof(ushort) + sizeof(float)) + 128;
 
-    /// <summary>Packs rows [first, first + count), at most 32; rows that do not exist become zeros.</summary>
+    /// <summary>Packs rows [first, first + count), at most 32.</summary>
     public static void PackWeights(Weight w, int first, int count, byte* panel, byte* scratch)
     {
         int padded = Steps(w.Columns) * StepColumns;
         float* row = (float*)scratch;
         ushort* brains = (ushort*)(row + padded);
+        byte** addresses = stackalloc byte*[HalfRows];
+        // Whole rows of bfloat16 are transposed where they lie.
+        bool direct = w.Type == DType.BF16 && padded == w.Columns;
         for (int half = 0; half < 2; half++)
         {
             int rows = Math.Clamp(count - half * HalfRows, 0, HalfRows);
-            if (rows < HalfRows) new Span<ushort>(brains, HalfRows * padded).Clear();
             for (int r = 0; r < rows; r++)
             {
-                ushort* to = brains + r * padded;
                 int n = first + half * HalfRows + r;
-                if (w.Type == DType.BF16)
-                {
-                    new ReadOnlySpan<ushort>((void*)w.Row(n), w.Columns).CopyTo(new Span<ushort>(to, w.Columns));
-                    new Span<ushort>(to + w.Columns, padded - w.Columns).Clear();
-                    continue;
-                }
+                addresses[r] = direct ? (byte*)w.Row(n) : (byte*)(brains + r * padded);
+                if (direct) continue;
                 new Span<float>(row + w.Columns, padded - w.Columns).Clear();
                 FloatRows.Read(w, n, row);
-                Narrow(row, to, padded);
+                Narrow(row, brains + r * padded, padded);
             }
-            int pairs = padded / 2;
-            for (int k = 0; k < pairs; k++)
+            // Rows that do not exist repeat the last one; nobody reads what comes of them.
+            for (int r = rows; r < HalfRows; r++) addresses[r] = rows == 0 ? (byte*)brains : addresses[rows - 1];
+            PanelRows sixteen = new(addresses);
+            byte* to = panel + 64 * half;
+            for (int step = 0; step < padded / StepColumns; step++, to += 512)
             {
-                uint* to = (uint*)(panel + 128L * k + 64 * half), from = (uint*)brains + k;
-                for (int r = 0; r < HalfRows; r++) to[r] = from[r * pairs];
+                sixteen.Columns(16L * step, out Vector512<byte> c0, out Vector512<byte> c1, out Vector512<byte> c2, out Vector512<byte> c3);
+                c0.Store(to);
+                c1.Store(to + 128);
+                c2.Store(to + 256);
+                c3.Store(to + 384);
             }
         }
     }

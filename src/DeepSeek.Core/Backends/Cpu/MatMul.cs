@@ -96,10 +96,12 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     {
         int rows = 0, tokens = 0, buffered = 0;
         long working = 0;
+        bool tiled = false;
         for (int i = 0; i < parts.Count; i++)
         {
             if (!reproducible && parts[i].Input.Rows >= (parts[i].Weight.Blocks is null ? ManyBrainTokens : ManyTokens)) parts[i] = Tile(i);
             Part p = parts[i];
+            tiled |= p.Kernel is not null;
             rows += p.Weight.Rows;
             tokens = Math.Max(tokens, p.Input.Rows);
             if (p.Accumulate) buffered = Math.Max(buffered, p.Input.Rows);
@@ -113,7 +115,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
             parts[i] = parts[i] with { FirstItem = count };
             count += (parts[i].Weight.Rows + itemRows - 1) / itemRows;
         }
-        panelRows = tokens < ManyTokens ? itemRows : PanelRows;
+        panelRows = tiled || tokens >= ManyTokens ? PanelRows : itemRows;
         workerBytes = (buffered * panelRows * sizeof(float) + working + 127) & -64;
         workerScratch = (nint)scratch.Rent(workerBytes * pool.ThreadCount);
         pool.Run(new Products(this), count);
@@ -155,14 +157,10 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         int first = (item - p.FirstItem) * itemRows, end = Math.Min(first + itemRows, p.Weight.Rows);
         byte* memory = (byte*)workerScratch + workerBytes * worker;
         if (p.Kernel is not null) Fetch(p.Weight.Source, first, Math.Min(PanelRows, end - first));
-        for (int n = first; n < end; n += panelRows)
-        {
-            // Packing reads a panel's rows side by side, which no prefetcher follows: the next panel, one stretch of memory, is asked for before.
-            if (p.Kernel is not null && n + PanelRows < end) Fetch(p.Weight.Source, n + PanelRows, Math.Min(PanelRows, end - n - PanelRows));
-            Panel(p, n, Math.Min(panelRows, end - n), memory);
-        }
+        for (int n = first; n < end; n += panelRows) Panel(p, n, Math.Min(panelRows, end - n), Math.Clamp(end - n - PanelRows, 0, PanelRows), memory);
     }
 
+    /// <summary>Asks for rows: packing reads a panel's rows side by side, which no prefetcher follows, though a panel is one stretch of memory.</summary>
     private static void Fetch(Weight w, int first, int count)
     {
         if (!Sse.IsSupported) return;
@@ -171,11 +169,11 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     }
 
     /// <summary>A panel of weight rows times all tokens. With accumulate the products come into a buffer first, so that every path adds the same numbers in the same order.</summary>
-    private void Panel(Part p, int first, int count, byte* memory)
+    private void Panel(Part p, int first, int count, int following, byte* memory)
     {
         Tensor y = p.Accumulate ? new((nint)((float*)memory - first), p.Input.Rows, p.Output.Columns, panelRows) : p.Output;
         byte* working = p.Accumulate ? memory + (long)p.Input.Rows * panelRows * sizeof(float) : memory;
-        if (p.Kernel is not null) Packed(p, first, count, y, working);
+        if (p.Kernel is not null) Packed(p, first, count, following, y, working);
         else if (p.Weight.Kernel is { } kernel) kernel.Rows(p.Weight.Source, first, count, p.Quantised, y);
         else if (p.Weight.Blocks is { } format) IntegerDot.Rows(capabilities, format, p.Weight.Source, first, count, p.Quantised, y, working);
         else FloatDot.Rows(p.Weight.Source, first, count, p.Input, y, (float*)working);
@@ -192,8 +190,8 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         }
     }
 
-    /// <summary>Packs the panel, then multiplies it with all tiles.</summary>
-    private static void Packed(Part p, int first, int count, Tensor y, byte* working)
+    /// <summary>Packs the panel, then multiplies it with all tiles, while the rows that follow come from memory.</summary>
+    private static void Packed(Part p, int first, int count, int following, Tensor y, byte* working)
     {
         int columns = p.Weight.Columns;
         long steps;
@@ -207,7 +205,8 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
             steps = BrainPanels.Steps(columns);
             BrainPanels.PackWeights(p.Weight.Source, first, count, working, working + BrainPanels.PanelBytes(columns));
         }
-        p.Kernel!.Run(working, (byte*)p.Tiles, p.TileBytes, steps, count, p.Input.Rows, (float*)y.Address + first, y.Stride);
+        p.Kernel!.Run(working, (byte*)p.Tiles, p.TileBytes, steps, count, p.Input.Rows, (float*)y.Address + first, y.Stride,
+            (byte*)p.Weight.Source.Row(first + count), following * p.Weight.Source.RowBytes);
     }
 
     private readonly struct Tiling(Part p) : IParallelWork

@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics.X86;
+
 namespace DeepSeek.Backends.Cpu.Assembly;
 
 /// <summary>
@@ -8,7 +10,7 @@ internal sealed unsafe class PanelKernel(delegate* unmanaged<long*, void> kernel
     /// <summary>Rows of a panel.</summary>
     public const int Rows = 32;
 
-    private const int Fields = 8;
+    private const int Fields = 10, LinesAStep = 2, Line = 64;
 
     /// <summary>Tokens of a tile.</summary>
     public int Tokens { get; } = tokens;
@@ -22,7 +24,9 @@ internal sealed unsafe class PanelKernel(delegate* unmanaged<long*, void> kernel
     /// <param name="tokenCount">Tokens that exist.</param>
     /// <param name="y">Where the panel's first row and the first token go.</param>
     /// <param name="stride">Numbers between tokens.</param>
-    public void Run(byte* panel, byte* tiles, long tileBytes, long steps, int rows, int tokenCount, float* y, int stride)
+    /// <param name="next">Memory that is read afterwards, and asked for meanwhile; or null.</param>
+    /// <param name="nextBytes">Its size.</param>
+    public void Run(byte* panel, byte* tiles, long tileBytes, long steps, int rows, int tokenCount, float* y, int stride, byte* next = null, long nextBytes = 0)
     {
         long* fields = stackalloc long[Fields];
         fields[0] = (nint)panel;
@@ -33,6 +37,13 @@ internal sealed unsafe class PanelKernel(delegate* unmanaged<long*, void> kernel
         fields[5] = tokenCount / Tokens;
         fields[6] = rows >= 16 ? 0xFFFF : (1 << rows) - 1;
         fields[7] = rows >= 32 ? 0xFFFF : rows > 16 ? (1 << rows - 16) - 1 : 0;
+        // What the steps do not cover is asked for at once.
+        long total = steps * ((tokenCount + Tokens - 1) / Tokens), covered = Math.Min(nextBytes, total * LinesAStep * Line);
+        if (Sse.IsSupported)
+            for (long i = covered; i < nextBytes; i += Line) Sse.Prefetch1(next + i);
+        if (next is null) next = panel;
+        fields[8] = (nint)next;
+        fields[9] = (covered + total - 1) / total;
         if (fields[5] > 0) kernel(fields);
         int rest = tokenCount % Tokens, whole = tokenCount - rest;
         if (rest == 0) return;
@@ -41,6 +52,7 @@ internal sealed unsafe class PanelKernel(delegate* unmanaged<long*, void> kernel
         fields[1] = (nint)(tiles + whole / Tokens * tileBytes);
         fields[3] = (nint)beside;
         fields[4] = Rows * sizeof(float);
+        fields[8] = (nint)next + fields[5] * steps * fields[9];
         fields[5] = 1;
         kernel(fields);
         for (int t = 0; t < rest; t++) new ReadOnlySpan<float>(beside + t * Rows, rows).CopyTo(new Span<float>(y + (long)(whole + t) * stride, rows));

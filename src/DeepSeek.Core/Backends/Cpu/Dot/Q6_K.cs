@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace DeepSeek.Backends.Cpu.Dot;
@@ -43,16 +44,26 @@ internal readonly unsafe struct Q6_K : IBlockFormat, IPanelFormat
         for (int h = 0; h < 2; h++)
             for (int i = 0; i < 2; i++)
             {
-                // 16 bytes of lower halves make columns i·16 … of groups 0 and 2 (or 1 and 3) of 32; two bits for each of the four groups lie in one byte.
-                byte* first = step + 4L * h * stepBytes + 256 * i;
-                rows.Nibbles(offset + 64 * h + 16 * i, 128 - 32, first, first + 2 * stepBytes);
-                rows.Nibbles(offset + 64 * h + 32 + 16 * i, 128 - 32, first + stepBytes, first + 3 * stepBytes);
+                rows.Columns(offset + 64 * h + 16 * i, out Vector512<byte> a0, out Vector512<byte> a1, out Vector512<byte> a2, out Vector512<byte> a3);
+                rows.Columns(offset + 64 * h + 32 + 16 * i, out Vector512<byte> b0, out Vector512<byte> b1, out Vector512<byte> b2, out Vector512<byte> b3);
                 rows.Columns(offset + 128 + 32 * h + 16 * i, out Vector512<byte> h0, out Vector512<byte> h1, out Vector512<byte> h2, out Vector512<byte> h3);
-                for (int g = 0; g < 4; g++)
-                {
-                    AddBits(first + g * stepBytes, h0, h1, h2, h3, 2 * g);
-                }
+                byte* to = step + 4L * h * stepBytes + 256 * i;
+                PackFour(to, stepBytes, a0.AsUInt16(), b0.AsUInt16(), h0.AsUInt16());
+                PackFour(to + 64, stepBytes, a1.AsUInt16(), b1.AsUInt16(), h1.AsUInt16());
+                PackFour(to + 128, stepBytes, a2.AsUInt16(), b2.AsUInt16(), h2.AsUInt16());
+                PackFour(to + 192, stepBytes, a3.AsUInt16(), b3.AsUInt16(), h3.AsUInt16());
             }
+    }
+
+    /// <summary>Four columns of the four groups of 32 whose lower bits lie in a and b, and whose upper two bits lie in one byte of h.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PackFour(byte* to, int stepBytes, Vector512<ushort> a, Vector512<ushort> b, Vector512<ushort> h)
+    {
+        Vector512<byte> four = Vector512.Create((byte)15), two = Vector512.Create((byte)48), plus = Vector512.Create((byte)(128 - 32));
+        ((a.AsByte() & four | (h << 4).AsByte() & two) + plus).Store(to);
+        ((b.AsByte() & four | (h << 2).AsByte() & two) + plus).Store(to + stepBytes);
+        (((a >> 4).AsByte() & four | h.AsByte() & two) + plus).Store(to + 2L * stepBytes);
+        (((b >> 4).AsByte() & four | (h >> 2).AsByte() & two) + plus).Store(to + 3L * stepBytes);
     }
 
     /// <summary>Four scales, for two steps.</summary>
@@ -62,14 +73,5 @@ internal readonly unsafe struct Q6_K : IBlockFormat, IPanelFormat
         (d * Vector512.ConvertToSingle(bytes << 16 >> 24)).Store(scales + 2 * PanelRows.Count);
         (d * Vector512.ConvertToSingle(bytes << 8 >> 24)).Store(scales + stride);
         (d * Vector512.ConvertToSingle(bytes >> 24)).Store(scales + stride + 2 * PanelRows.Count);
-    }
-
-    private static void AddBits(byte* to, Vector512<byte> h0, Vector512<byte> h1, Vector512<byte> h2, Vector512<byte> h3, int shift)
-    {
-        Vector512<byte> two = Vector512.Create((byte)48);
-        (Vector512.Load(to) + (((h0.AsUInt16() >> shift) << 4).AsByte() & two)).Store(to);
-        (Vector512.Load(to + 64) + (((h1.AsUInt16() >> shift) << 4).AsByte() & two)).Store(to + 64);
-        (Vector512.Load(to + 128) + (((h2.AsUInt16() >> shift) << 4).AsByte() & two)).Store(to + 128);
-        (Vector512.Load(to + 192) + (((h3.AsUInt16() >> shift) << 4).AsByte() & two)).Store(to + 192);
     }
 }

@@ -6,10 +6,10 @@ namespace DeepSeek.Core.Tests.Backends.Cpu.Assembly;
 /// <summary>
 /// A panel of 32 weight rows times tiles of tokens: rows are the lanes of two vectors, each token's activations are broadcast, 2 × tokens sums stay in registers over all columns.
 /// </summary>
-/// <remarks>Fields of the argument block, in 8-byte units. Row masks: which of the 2 × 16 rows exist.</remarks>
+/// <remarks>Fields of the argument block, in 8-byte units. Row masks: which of the 2 × 16 rows exist. Next: memory that is asked for, NextAdvance bytes a step.</remarks>
 internal abstract class PanelAssembly(int tokens) : KernelAssembler
 {
-    public const int Panel = 0, Tile = 1, Steps = 2, Output = 3, OutputStride = 4, Tiles = 5, LowRows = 6, HighRows = 7;
+    public const int Panel = 0, Tile = 1, Steps = 2, Output = 3, OutputStride = 4, Tiles = 5, LowRows = 6, HighRows = 7, Next = 8, NextAdvance = 9;
 
     protected int Tokens { get; } = tokens;
 
@@ -29,6 +29,8 @@ internal abstract class PanelAssembly(int tokens) : KernelAssembler
         C.mov(r10, __[rdi + 8 * Output]);
         C.mov(r11, __[rdi + 8 * OutputStride]);
         C.mov(rdx, __[rdi + 8 * Tiles]);
+        C.mov(r12, __[rdi + 8 * Next]);
+        C.mov(r13, __[rdi + 8 * NextAdvance]);
         C.mov(rax, __[rdi + 8 * LowRows]);
         C.kmovw(k1, eax);
         C.mov(rax, __[rdi + 8 * HighRows]);
@@ -40,6 +42,10 @@ internal abstract class PanelAssembly(int tokens) : KernelAssembler
         for (int h = 0; h < 2; h++)
             for (int t = 0; t < Tokens; t++) C.vpxord(Acc(h, t), Acc(h, t), Acc(h, t));
         C.Label(ref step);
+        // The weights of the next panel come from memory while this one keeps the arithmetic busy.
+        C.prefetcht1(__byte_ptr[r12]);
+        C.prefetcht1(__byte_ptr[r12 + 64]);
+        C.add(r12, r13);
         Step();
         C.add(r8, PanelStep);
         C.add(r9, TileStep);
