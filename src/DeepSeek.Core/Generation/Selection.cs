@@ -5,6 +5,15 @@ namespace DeepSeek.Generation;
 /// <summary>Thresholds over long rows without sorting them: gather what may matter, then select within that. Expected linear time.</summary>
 internal static class Selection
 {
+    /// <summary>Weights relative to the largest; few are above this where a distribution is peaked.</summary>
+    private const float Few = 1f / 64;
+
+    /// <summary>Sign, exponent and five bits of the mantissa: 32 buckets for every factor of two.</summary>
+    private const int BucketShift = 18;
+
+    /// <summary>Weights are at most 1.</summary>
+    private const int Buckets = (0x3F800000 >> BucketShift) + 1;
+
     /// <summary>The k-th largest number; −∞ where there are fewer. <paramref name="scratch"/> is a vector longer than the row.</summary>
     public static float KthLargest(ReadOnlySpan<float> x, int k, Span<float> scratch)
     {
@@ -37,37 +46,57 @@ internal static class Selection
     /// </summary>
     public static (float Threshold, int Excess) Nucleus(ReadOnlySpan<float> weights, double target, Span<float> scratch)
     {
-        // Most often few tokens hold the mass: look at ever smaller weights until what is seen reaches the target.
-        for (float cutoff = 1f / 64; ; cutoff *= 1f / 4096)
+        // Most often few tokens hold the mass.
+        int count;
+        for (float least = Few; least >= Few * Few; least *= Few)
         {
-            if (cutoff < 1e-30f) cutoff = 0;
-            double mass = 0;
-            int count = 0, i = 0, width = Vector<float>.Count;
-            var c = new Vector<float>(cutoff);
-            while (i < weights.Length)
+            count = Gather(weights, least, float.PositiveInfinity, scratch, out double mass);
+            if (count > Math.Max(weights.Length / 16, 1024)) break;
+            if (mass >= target) return Nucleus(scratch[..count], target, 0);
+        }
+        // A flat distribution: sort roughly by the leading bits of the weights, which are in the order of their values.
+        Span<double> masses = stackalloc double[Buckets];
+        masses.Clear();
+        foreach (float w in weights) masses[BitConverter.SingleToInt32Bits(w) >> BucketShift] += w;
+        double above = 0;
+        int bucket = Buckets - 1;
+        while (bucket >= 0 && above + masses[bucket] < target) above += masses[bucket--];
+        if (bucket <= 0) return (0, 0); // the target is the whole mass, but for rounding
+        count = Gather(weights, BitConverter.Int32BitsToSingle(bucket << BucketShift), BitConverter.Int32BitsToSingle((bucket + 1) << BucketShift), scratch, out _);
+        return Nucleus(scratch[..count], target, above);
+    }
+
+    /// <summary>Numbers from <paramref name="from"/> on and below <paramref name="to"/>.</summary>
+    private static int Gather(ReadOnlySpan<float> x, float from, float to, Span<float> found, out double sum)
+    {
+        int count = 0, i = 0, width = Vector<float>.Count;
+        sum = 0;
+        Vector<float> low = new(from), high = new(to);
+        while (i < x.Length)
+        {
+            int n = Math.Min(width, x.Length - i);
+            if (n == width)
             {
-                int n = Math.Min(width, weights.Length - i);
-                if (n == width && !Vector.GreaterThanAny(new Vector<float>(weights[i..]), c))
+                var v = new Vector<float>(x[i..]);
+                if (Vector.EqualsAll(Vector.GreaterThanOrEqual(v, low) & Vector.LessThan(v, high), Vector<int>.Zero))
                 {
                     i += width;
                     continue;
                 }
-                for (int end = i + n; i < end; i++)
-                {
-                    if (weights[i] <= cutoff) continue;
-                    scratch[count++] = weights[i];
-                    mass += weights[i];
-                }
             }
-            if (mass >= target) return Nucleus(scratch[..count], target);
-            if (cutoff == 0) return (0, 0); // the target is the whole mass, but for rounding
+            for (int end = i + n; i < end; i++)
+            {
+                if (x[i] < from || x[i] >= to) continue;
+                found[count++] = x[i];
+                sum += x[i];
+            }
         }
+        return count;
     }
 
-    /// <summary>Splits round a pivot and goes on in the part where the sum passes the target.</summary>
-    private static (float Threshold, int Excess) Nucleus(Span<float> w, double target)
+    /// <summary>Splits round a pivot and goes on in the part where the sum, with what lies above all of these, passes the target.</summary>
+    private static (float Threshold, int Excess) Nucleus(Span<float> w, double target, double above)
     {
-        double above = 0;
         while (true)
         {
             float pivot = MedianOfThree(w);
