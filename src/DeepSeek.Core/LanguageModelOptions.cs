@@ -62,7 +62,7 @@ public sealed record LanguageModelOptions
     /// <summary>How the attention cache is stored.</summary>
     public CacheType CacheType { get; init; }
 
-    /// <summary>Bytes for the attention cache of all sequences. Null: enough for one sequence of <see cref="ContextLength"/>, or as many as fit a quarter of the memory.</summary>
+    /// <summary>Bytes for the attention cache of all sequences. Null: enough for four sequences of <see cref="ContextLength"/>, at most a quarter of the memory; memory is taken as it is used.</summary>
     public long? CacheBytes { get; init; }
 
     /// <summary>Whether a prompt's beginning may be taken from the cache of earlier requests. Default true.</summary>

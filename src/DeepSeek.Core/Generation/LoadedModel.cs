@@ -14,6 +14,7 @@ internal sealed class LoadedModel : IDisposable
     private readonly Backend backend;
     private readonly CacheStorage storage;
     private readonly Lazy<ConstraintCache> constraints;
+    private readonly Lazy<byte[]> identity;
 
     private LoadedModel(Checkpoint checkpoint, Backend backend, Model model, CacheStorage storage, CachePlan plan, LanguageModelOptions options, IProgress<LoadProgress>? progress)
     {
@@ -27,7 +28,7 @@ internal sealed class LoadedModel : IDisposable
         if (checkpoint.ChatTemplate is { } text)
             Prompter = new Prompter(new ChatTemplate(text, SpecialTokens.Of(checkpoint.Path, Tokenizer)), Tokenizer, clock);
         ModelFacts facts = ModelFacts.Of(checkpoint);
-        Identity = SessionFile.IdentityOf(checkpoint, storage, backend, options);
+        identity = new Lazy<byte[]>(() => SessionFile.IdentityOf(checkpoint, storage, backend, options));
         Settings = new EngineSettings(Math.Min(Tokenizer.VocabularySize, model.VocabularySize), options.MaxSequences, options.MaxQueuedRequests, Math.Max(options.MaxStepTokens, options.MaxSequences),
             plan.ContextLength, options.PrefixCaching, facts.ActiveParameterCount, options.Speculation, clock);
         Info = new ModelInfo
@@ -54,7 +55,7 @@ internal sealed class LoadedModel : IDisposable
     public ConstraintCache Constraints => constraints.Value;
 
     /// <summary>What a saved session is bound to: model, cache and numerics.</summary>
-    public byte[] Identity { get; }
+    public byte[] Identity => identity.Value;
 
     public SamplingDefaults Defaults { get; }
 

@@ -43,9 +43,18 @@ internal static class Vectors
                 sum = Vector<float>.Zero;
             }
         }
-        total += Vector.Sum(sum);
-        for (; i < x.Length; i++) total += w[i] = x[i] >= least ? MathF.Exp((x[i] - max) * scale) : 0;
-        return total;
+        if (i < x.Length) // the rest by the same instructions: equal numbers have equal weights wherever they stand
+        {
+            Span<float> rest = stackalloc float[Vector<float>.Count];
+            rest.Fill(float.NegativeInfinity);
+            x[i..].CopyTo(rest);
+            var v = new Vector<float>(rest);
+            Vector<float> e = Vector.ConditionalSelect(Vector.GreaterThanOrEqual(v, l), Vector.Exp((v - m) * s), Vector<float>.Zero);
+            e.CopyTo(rest);
+            rest[..(x.Length - i)].CopyTo(w[i..]);
+            for (int k = 0; k < x.Length - i; k++) total += rest[k];
+        }
+        return total + Vector.Sum(sum);
     }
 
     /// <summary>Whether there is no infinity and no NaN: 0·x is 0 for every other number.</summary>

@@ -77,7 +77,16 @@ public class SamplerTests
         double limit = differing == 0 ? 1e-5 : 0.02 + 4.0 / logits.Length;
         for (int i = 0; i < got.Length; i++) if (Math.Abs(got[i] - want[i]) > limit) return false;
         return differing <= 2;
-    }).QuickCheckThrowOnFailure();
+    }).Check(Config.QuickThrowOnFailure.WithMaxTest(400));
+
+    [Fact]
+    public void EqualLogits_AreLeftOutFromTheHighestIdOn()
+    {
+        float[] logits = new float[1003]; // no multiple of any vector's width
+        float[] p = Probabilities(logits, new SamplingSettings { TopP = 0.5f, Temperature = 0.7f }, null);
+        Assert.All(p.Take(501), x => Assert.True(x > 0));
+        Assert.All(p.Skip(502), x => Assert.Equal(0, x));
+    }
 
     private static float[] Probabilities(float[] logits, SamplingSettings settings, Penalties? said)
     {
