@@ -1,6 +1,7 @@
 // Semantic Kernel over a model of this process: dotnet run samples/SemanticKernel/chat.cs [question]
-// A file-based app, outside Library.sln and not run by its tests: it needs the package Microsoft.SemanticKernel from nuget.org, which the solution's packages do not.
-#:package Microsoft.SemanticKernel@1.82.0
+// A file-based app, outside Library.sln and not run by its tests: the solution's packages do without Semantic Kernel's.
+// Required() lets the first round be a call that cannot fail, token by token; afterwards the model answers. Models that are not as small as this one do well with Auto().
+#:package Microsoft.SemanticKernel.Core@1.82.0
 #:project ../../src/DeepSeek.Extensions/DeepSeek.Extensions.csproj
 #:property ManagePackageVersionsCentrally=false
 #:property PublishAot=false
@@ -24,7 +25,7 @@ Kernel kernel = builder.Build();
 var history = new ChatHistory();
 history.AddUserMessage(args.FirstOrDefault() ?? "How is the weather in Lisbon today?");
 ChatMessageContent answer = await kernel.GetRequiredService<IChatCompletionService>().GetChatMessageContentAsync(history,
-    new PromptExecutionSettings { FunctionChoiceBehavior = FunctionChoiceBehavior.Auto(), ExtensionData = new Dictionary<string, object> { ["temperature"] = 0 } }, kernel);
+    new PromptExecutionSettings { FunctionChoiceBehavior = FunctionChoiceBehavior.Required(), ExtensionData = new Dictionary<string, object> { ["temperature"] = 0 } }, kernel);
 Console.WriteLine(answer.Content);
 
 /// <summary>What the model may do.</summary>

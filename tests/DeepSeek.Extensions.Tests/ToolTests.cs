@@ -132,6 +132,20 @@ public class ToolTests(Models models)
         Assert.Equal(ChatToolMode.RequireAny, options.ToolMode);
     }
 
+    /// <summary>Semantic Kernel names functions after their plugin and asks for a call with RequireAny; the model was never trained on the name, and is held to it.</summary>
+    [Fact]
+    public async Task NamesOfPluginsAreWrittenWhereACallIsRequired()
+    {
+        AIFunction plugin = AIFunctionFactory.Create((string city) => """{"temperature": 5, "sky": "rainy"}""", "Home_get_weather", "Get the current weather of a city");
+        using IChatClient loop = models.Client.AsBuilder().UseFunctionInvocation().Build();
+        ChatOptions options = With(plugin);
+        options.ToolMode = ChatToolMode.RequireAny;
+        options.Instructions = "Answer briefly."; // as an agent's
+        ChatResponse response = await loop.GetResponseAsync(Question, options);
+        Assert.Equal("Home_get_weather", Calls(response).First().Name);
+        Assert.Equal("It is 5 degrees and rainy in Lisbon.", response.Messages[^1].Text);
+    }
+
     [Fact]
     public async Task SeveralResultsGoBackInOneMessage()
     {
