@@ -1,4 +1,4 @@
-// A web service: dotnet run --project samples/WebApi -- --DeepSeek:Path=samples/models/tiny-reasoner
+// A web service: dotnet run --project samples/WebApi [--DeepSeek:Path=samples/models/tiny-reasoner]
 //   curl localhost:5000/answer -H 'Content-Type: application/json' -d '{"question":"What is 348 + 265?"}'
 //   curl localhost:5000/stream?question=Hello
 // The model is described by the section "DeepSeek" of the configuration, loaded while the host starts, and disposed with it.
@@ -7,7 +7,7 @@ using System.Runtime.CompilerServices;
 using DeepSeek.Extensions;
 using Microsoft.Extensions.AI;
 
-WebApplicationBuilder builder = WebApplication.CreateBuilder(args);
+WebApplicationBuilder builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory }); // appsettings.json is beside the program
 builder.Services.AddKeyedDeepSeekChatClient("model", builder.Configuration.GetSection("DeepSeek"));
 builder.Services.AddChatClient(services => services.GetRequiredKeyedService<IChatClient>("model")).UseLogging();
 builder.Services.AddHealthChecks().Add(LanguageModelHealthCheck.Registration("model"));

@@ -41,7 +41,7 @@ public class SampleTests(Models models)
     [Fact]
     public async Task WebApiAnswersAndStreams()
     {
-        using Process server = Start("WebApi", ["--urls=http://127.0.0.1:0", $"--DeepSeek:Path={Models.TinyPath}", "--Logging:LogLevel:Default=Information", "--Logging:LogLevel:Microsoft.Hosting.Lifetime=Information", $"--contentRoot={Path.Combine(Models.Root, "samples", "WebApi")}"]);
+        using Process server = Start("WebApi", ["--urls=http://127.0.0.1:0", $"--DeepSeek:Path={Models.TinyPath}"]);
         try
         {
             string? address = null;

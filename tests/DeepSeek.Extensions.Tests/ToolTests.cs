@@ -56,6 +56,57 @@ public class ToolTests(Models models)
         Assert.Equal(JsonValueKind.Number, Assert.IsType<JsonElement>(call.Arguments!["level"]).ValueKind);
     }
 
+    public enum Colour { Red, Green, Blue }
+
+    /// <summary>Whatever is drawn, required calls are whole, fit their schemas, and are as many as was said.</summary>
+    [Fact]
+    public async Task RandomDrawsUnderARequiredModeEndInValidCalls()
+    {
+        ChatOptions options = With(AIFunctionFactory.Create((Colour colour, bool on) => "", "set_lamp"), AIFunctionFactory.Create((Colour[] colours, [Description("")] Colour? last = null) => "", "mix"));
+        (options.Temperature, options.ToolMode, options.MaxOutputTokens) = (2, ChatToolMode.RequireAny, 900);
+        int begin = models.Tiny.Tokenizer.Encode("<｜tool▁call▁begin｜>", parseSpecialTokens: true).Single();
+        int most = 0, ended = 0;
+        for (int seed = 0; seed < 6; seed++)
+        {
+            options.Seed = seed;
+            options.AllowMultipleToolCalls = seed < 4;
+            float bias = 10 * seed; // calls like to follow calls, more and more
+            options.RawRepresentationFactory = _ => new GenerationOptions { LogitBias = new Dictionary<int, float> { [begin] = bias } };
+            ChatResponse response = await models.Client.GetResponseAsync(Question, options);
+            FunctionCallContent[] calls = [.. Calls(response)];
+            Assert.Equal(calls.Length, calls.Select(c => c.CallId).Distinct().Count());
+            Assert.All(calls, Fits);
+            most = Math.Max(most, calls.Length);
+            if (response.FinishReason == ChatFinishReason.Length) continue;
+            ended++;
+            Assert.Equal(ChatFinishReason.ToolCalls, response.FinishReason);
+            Assert.Equal("", response.Text);
+            Assert.InRange(calls.Length, 1, seed < 4 ? int.MaxValue : 1);
+        }
+        Assert.True(most > 1 && ended >= 2, $"{ended} ended, at most {most} calls");
+
+        static void Fits(FunctionCallContent call)
+        {
+            if (call.Name == "set_lamp")
+            {
+                Assert.True(Enum.TryParse<Colour>(((JsonElement)call.Arguments!["colour"]!).GetString(), out _));
+                Assert.True(((JsonElement)call.Arguments["on"]!).ValueKind is JsonValueKind.True or JsonValueKind.False);
+            }
+            else
+            {
+                Assert.Equal("mix", call.Name);
+                Assert.All(((JsonElement)call.Arguments!["colours"]!).EnumerateArray(), c => Assert.True(Enum.TryParse<Colour>(c.GetString(), out _)));
+            }
+        }
+    }
+
+    [Fact]
+    public async Task AModelThatKnowsNoToolsSaysSo()
+    {
+        await using LanguageModel smol = await LanguageModel.LoadAsync(Models.SmolPath, new LanguageModelOptions { Threads = 1, ContextLength = 256 });
+        Assert.Contains("knows no tools", (await Assert.ThrowsAsync<InvalidOptionException>(() => smol.AsIChatClient().GetResponseAsync(Question, With(Weather)))).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task NoneShowsNoTools()
     {
