@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using DeepSeek.Backends.Cpu.Dot;
 using DeepSeek.Tensors;
@@ -25,6 +26,7 @@ internal static unsafe class BrainPanels
     public static long ScratchBytes(int columns) => (long)Steps(columns) * StepColumns * (HalfRows * sizeof(ushort) + sizeof(float)) + 128;
 
     /// <summary>Packs rows [first, first + count), at most 32.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void PackWeights(Weight w, int first, int count, byte* panel, byte* scratch)
     {
         int padded = Steps(w.Columns) * StepColumns;
@@ -61,6 +63,7 @@ internal static unsafe class BrainPanels
     }
 
     /// <summary>Packs one tile: tokens [first, first + count) of the activations; the tile's other tokens become zeros.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void PackTokens(Tensor x, int first, int count, int tileTokens, byte* tile)
     {
         int padded = Steps(x.Columns) * StepColumns;

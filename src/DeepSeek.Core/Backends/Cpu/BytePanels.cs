@@ -91,6 +91,7 @@ internal static unsafe class BytePanels
         => Vector512.Create(Vector256.Load((int*)(from + row * stride)), Vector256.Load((int*)(from + (row + 8) * stride)));
 
     /// <summary>Packs one tile: tokens [first, first + count) of the activations; the tile's other tokens become zeros.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void PackTokens(QuantisedRows x, int first, int count, int tileTokens, byte* tile)
     {
         int steps = x.Columns / 32;

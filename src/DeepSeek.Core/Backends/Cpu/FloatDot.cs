@@ -9,6 +9,12 @@ namespace DeepSeek.Backends.Cpu;
 /// </summary>
 internal static unsafe class FloatDot
 {
+    /// <summary>Row streams of a product with one token.</summary>
+    private const int Streams = 4;
+
+    /// <summary>Partial sums of a product: 16 of even stretches of 16 columns, 16 of odd ones.</summary>
+    private const int LaneCount = 32;
+
     /// <summary>y[t][n] for rows [first, first + count) and all tokens.</summary>
     /// <param name="w">The weight.</param>
     /// <param name="first">First row.</param>
@@ -18,7 +24,21 @@ internal static unsafe class FloatDot
     /// <param name="row">Working memory for a row. [Columns]</param>
     public static void Rows(Weight w, int first, int count, Tensor x, Tensor y, float* row)
     {
-        for (int n = first; n < first + count; n++)
+        int n = first;
+        if (x.Rows == 1)
+        {
+            int each = count / Streams;
+            switch (w.Type)
+            {
+                case DType.F32: Quarters<LoadF32>(w, first, each, x, y); break;
+                case DType.F16: Quarters<LoadF16>(w, first, each, x, y); break;
+                case DType.BF16: Quarters<LoadBF16>(w, first, each, x, y); break;
+                case DType.F8E4M3: Quarters<LoadE4M3>(w, first, each, x, y); break;
+                default: each = 0; break;
+            }
+            n += each * Streams;
+        }
+        for (; n < first + count; n++)
         {
             switch (w.Type)
             {
@@ -32,6 +52,88 @@ internal static unsafe class FloatDot
                     break;
             }
         }
+    }
+
+    /// <summary>One token: rows from four far places at once, because a stream alone does not keep the memory busy.</summary>
+    private static void Quarters<TLoad>(Weight w, int first, int each, Tensor x, Tensor y) where TLoad : struct, IFloatLoader
+    {
+        float* sums = stackalloc float[Streams], parts = stackalloc float[Streams];
+        float* from = (float*)x.Address, to = (float*)y.Address;
+        BlockScales? scales = w.Scales;
+        long distance = each * w.RowBytes;
+        for (int n = first; n < first + each; n++)
+        {
+            byte* weights = (byte*)w.Row(n);
+            if (scales is null)
+            {
+                Four<TLoad>(weights, distance, from, w.Columns, sums);
+            }
+            else
+            {
+                for (int i = 0; i < Streams; i++) sums[i] = 0;
+                for (int k = 0; k < w.Columns; k += scales.BlockColumns)
+                {
+                    Four<TLoad>(weights + k * TLoad.Bytes, distance, from + k, Math.Min(scales.BlockColumns, w.Columns - k), parts);
+                    for (int i = 0; i < Streams; i++) sums[i] += FloatRows.Scale(scales, n + i * each, k) * parts[i];
+                }
+            }
+            for (int i = 0; i < Streams; i++) to[n + i * each] = sums[i];
+        }
+    }
+
+    /// <summary>Four rows times one token.</summary>
+    private static void Four<TLoad>(byte* w, long distance, float* x, int count, float* sums) where TLoad : struct, IFloatLoader
+    {
+        float* lanes = stackalloc float[4 * LaneCount];
+        int done = FourRows<TLoad>(w, distance, x, count, lanes);
+        for (int r = 0; r < 4; r++) sums[r] = Finish<TLoad>(w + r * distance, x, done, count, lanes + r * LaneCount);
+    }
+
+    // The loops stand alone: where a method calls another, the compiler keeps vectors in memory that live across the call, even in the loop before it.
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static int FourRows<TLoad>(byte* w0, long distance, float* x, int count, float* lanes) where TLoad : struct, IFloatLoader
+    {
+        byte* w1 = w0 + distance, w2 = w1 + distance, w3 = w2 + distance;
+        Vector512<float> a0 = Vector512<float>.Zero, b0 = a0, a1 = a0, b1 = a0, a2 = a0, b2 = a0, a3 = a0, b3 = a0;
+        long i = 0;
+        for (; i + 32 <= count; i += 32)
+        {
+            long at = i * TLoad.Bytes, next = at + 16 * TLoad.Bytes;
+            Vector512<float> v = Vector512.Load(x + i), u = Vector512.Load(x + i + 16);
+            a0 = Vector512.FusedMultiplyAdd(TLoad.Load(w0 + at), v, a0);
+            a1 = Vector512.FusedMultiplyAdd(TLoad.Load(w1 + at), v, a1);
+            a2 = Vector512.FusedMultiplyAdd(TLoad.Load(w2 + at), v, a2);
+            a3 = Vector512.FusedMultiplyAdd(TLoad.Load(w3 + at), v, a3);
+            b0 = Vector512.FusedMultiplyAdd(TLoad.Load(w0 + next), u, b0);
+            b1 = Vector512.FusedMultiplyAdd(TLoad.Load(w1 + next), u, b1);
+            b2 = Vector512.FusedMultiplyAdd(TLoad.Load(w2 + next), u, b2);
+            b3 = Vector512.FusedMultiplyAdd(TLoad.Load(w3 + next), u, b3);
+        }
+        Store(lanes, a0, b0);
+        Store(lanes + LaneCount, a1, b1);
+        Store(lanes + 2 * LaneCount, a2, b2);
+        Store(lanes + 3 * LaneCount, a3, b3);
+        return (int)i;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Store(float* lanes, Vector512<float> even, Vector512<float> odd)
+    {
+        even.Store(lanes);
+        odd.Store(lanes + 16);
+    }
+
+    /// <summary>Adds what is left of a sum, less than 32 products, to its even lanes, then both halves up.</summary>
+    private static float Finish<TLoad>(byte* w, float* x, int done, int count, float* lanes) where TLoad : struct, IFloatLoader
+    {
+        for (int i = done; i < count; i += 16)
+        {
+            bool whole = i + 16 <= count;
+            Vector512<float> v = whole ? TLoad.Load(w + i * TLoad.Bytes) : FloatRows.LoadRest<TLoad>(w + i * TLoad.Bytes, count - i);
+            Vector512.FusedMultiplyAdd(v, whole ? Vector512.Load(x + i) : FloatRows.LoadRest<LoadF32>((byte*)(x + i), count - i), Vector512.Load(lanes)).Store(lanes);
+        }
+        return Vector512.Sum(Vector512.Load(lanes) + Vector512.Load(lanes + 16));
     }
 
     private static void Row<TLoad>(Weight w, int n, byte* weights, BlockScales? scales, Tensor x, Tensor y) where TLoad : struct, IFloatLoader
@@ -72,47 +174,41 @@ internal static unsafe class FloatDot
 
     private static float One<TLoad>(byte* w, float* x, int count) where TLoad : struct, IFloatLoader
     {
+        float* lanes = stackalloc float[LaneCount];
+        return Finish<TLoad>(w, x, OneRow<TLoad>(w, x, count, lanes), count, lanes);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static int OneRow<TLoad>(byte* w, float* x, int count, float* lanes) where TLoad : struct, IFloatLoader
+    {
         Vector512<float> a = Vector512<float>.Zero, b = a;
-        int i = 0;
-        for (; TLoad.LoadsFour && i + 64 <= count; i += 64)
-        {
-            TLoad.LoadFour(w + i * TLoad.Bytes, out Vector512<float> p, out Vector512<float> q, out Vector512<float> r, out Vector512<float> s);
-            a = Vector512.FusedMultiplyAdd(p, Vector512.Load(x + i), a);
-            b = Vector512.FusedMultiplyAdd(q, Vector512.Load(x + i + 16), b);
-            a = Vector512.FusedMultiplyAdd(r, Vector512.Load(x + i + 32), a);
-            b = Vector512.FusedMultiplyAdd(s, Vector512.Load(x + i + 48), b);
-        }
+        long i = 0;
         for (; i + 32 <= count; i += 32)
         {
             a = Vector512.FusedMultiplyAdd(TLoad.Load(w + i * TLoad.Bytes), Vector512.Load(x + i), a);
             b = Vector512.FusedMultiplyAdd(TLoad.Load(w + (i + 16) * TLoad.Bytes), Vector512.Load(x + i + 16), b);
         }
-        for (; i < count; i += 16)
-        {
-            bool whole = i + 16 <= count;
-            Vector512<float> v = whole ? TLoad.Load(w + i * TLoad.Bytes) : FloatRows.LoadRest<TLoad>(w + i * TLoad.Bytes, count - i);
-            a = Vector512.FusedMultiplyAdd(v, whole ? Vector512.Load(x + i) : FloatRows.LoadRest<LoadF32>((byte*)(x + i), count - i), a);
-        }
-        return Vector512.Sum(a + b);
+        Store(lanes, a, b);
+        return (int)i;
     }
 
+    /// <summary>One row times four tokens.</summary>
     private static void Four<TLoad>(byte* w, float* x, int stride, int count, out float y0, out float y1, out float y2, out float y3) where TLoad : struct, IFloatLoader
+    {
+        float* lanes = stackalloc float[4 * LaneCount];
+        int done = FourTokens<TLoad>(w, x, stride, count, lanes);
+        y0 = Finish<TLoad>(w, x, done, count, lanes);
+        y1 = Finish<TLoad>(w, x + stride, done, count, lanes + LaneCount);
+        y2 = Finish<TLoad>(w, x + 2L * stride, done, count, lanes + 2 * LaneCount);
+        y3 = Finish<TLoad>(w, x + 3L * stride, done, count, lanes + 3 * LaneCount);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static int FourTokens<TLoad>(byte* w, float* x, long stride, int count, float* lanes) where TLoad : struct, IFloatLoader
     {
         float* x1 = x + stride, x2 = x1 + stride, x3 = x2 + stride;
         Vector512<float> a0 = Vector512<float>.Zero, b0 = a0, a1 = a0, b1 = a0, a2 = a0, b2 = a0, a3 = a0, b3 = a0;
-        int i = 0;
-        for (; TLoad.LoadsFour && i + 64 <= count; i += 64)
-        {
-            TLoad.LoadFour(w + i * TLoad.Bytes, out Vector512<float> p, out Vector512<float> q, out Vector512<float> r, out Vector512<float> s);
-            a0 = Vector512.FusedMultiplyAdd(r, Vector512.Load(x + i + 32), Vector512.FusedMultiplyAdd(p, Vector512.Load(x + i), a0));
-            a1 = Vector512.FusedMultiplyAdd(r, Vector512.Load(x1 + i + 32), Vector512.FusedMultiplyAdd(p, Vector512.Load(x1 + i), a1));
-            a2 = Vector512.FusedMultiplyAdd(r, Vector512.Load(x2 + i + 32), Vector512.FusedMultiplyAdd(p, Vector512.Load(x2 + i), a2));
-            a3 = Vector512.FusedMultiplyAdd(r, Vector512.Load(x3 + i + 32), Vector512.FusedMultiplyAdd(p, Vector512.Load(x3 + i), a3));
-            b0 = Vector512.FusedMultiplyAdd(s, Vector512.Load(x + i + 48), Vector512.FusedMultiplyAdd(q, Vector512.Load(x + i + 16), b0));
-            b1 = Vector512.FusedMultiplyAdd(s, Vector512.Load(x1 + i + 48), Vector512.FusedMultiplyAdd(q, Vector512.Load(x1 + i + 16), b1));
-            b2 = Vector512.FusedMultiplyAdd(s, Vector512.Load(x2 + i + 48), Vector512.FusedMultiplyAdd(q, Vector512.Load(x2 + i + 16), b2));
-            b3 = Vector512.FusedMultiplyAdd(s, Vector512.Load(x3 + i + 48), Vector512.FusedMultiplyAdd(q, Vector512.Load(x3 + i + 16), b3));
-        }
+        long i = 0;
         for (; i + 32 <= count; i += 32)
         {
             Vector512<float> v = TLoad.Load(w + i * TLoad.Bytes), u = TLoad.Load(w + (i + 16) * TLoad.Bytes);
@@ -125,15 +221,10 @@ internal static unsafe class FloatDot
             b2 = Vector512.FusedMultiplyAdd(u, Vector512.Load(x2 + i + 16), b2);
             b3 = Vector512.FusedMultiplyAdd(u, Vector512.Load(x3 + i + 16), b3);
         }
-        for (; i < count; i += 16)
-        {
-            bool whole = i + 16 <= count;
-            Vector512<float> v = whole ? TLoad.Load(w + i * TLoad.Bytes) : FloatRows.LoadRest<TLoad>(w + i * TLoad.Bytes, count - i);
-            a0 = Vector512.FusedMultiplyAdd(v, whole ? Vector512.Load(x + i) : FloatRows.LoadRest<LoadF32>((byte*)(x + i), count - i), a0);
-            a1 = Vector512.FusedMultiplyAdd(v, whole ? Vector512.Load(x1 + i) : FloatRows.LoadRest<LoadF32>((byte*)(x1 + i), count - i), a1);
-            a2 = Vector512.FusedMultiplyAdd(v, whole ? Vector512.Load(x2 + i) : FloatRows.LoadRest<LoadF32>((byte*)(x2 + i), count - i), a2);
-            a3 = Vector512.FusedMultiplyAdd(v, whole ? Vector512.Load(x3 + i) : FloatRows.LoadRest<LoadF32>((byte*)(x3 + i), count - i), a3);
-        }
-        (y0, y1, y2, y3) = (Vector512.Sum(a0 + b0), Vector512.Sum(a1 + b1), Vector512.Sum(a2 + b2), Vector512.Sum(a3 + b3));
+        Store(lanes, a0, b0);
+        Store(lanes + LaneCount, a1, b1);
+        Store(lanes + 2 * LaneCount, a2, b2);
+        Store(lanes + 3 * LaneCount, a3, b3);
+        return (int)i;
     }
 }

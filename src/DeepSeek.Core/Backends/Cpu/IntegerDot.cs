@@ -92,6 +92,7 @@ internal static unsafe class IntegerDot
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Dot32<TProduct>(sbyte* q, float* scales, sbyte* x, float* xScales, int columns) where TProduct : struct, IByteProduct
     {
         Vector256<float> even = Vector256<float>.Zero, odd = even;
@@ -111,6 +112,7 @@ internal static unsafe class IntegerDot
         return Vector256.Sum(even + odd);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Dot16<TProduct>(sbyte* q, float* scales, sbyte* x, float* xScales, int columns) where TProduct : struct, IByteProduct
     {
         Vector256<float> sum = Vector256<float>.Zero;

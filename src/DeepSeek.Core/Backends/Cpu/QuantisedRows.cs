@@ -31,6 +31,7 @@ internal readonly unsafe record struct QuantisedRows(int Rows, int Columns, nint
     }
 
     /// <summary>Quantises columns [first, first + count) of a row, whole groups of 32. A group with a NaN or an infinity gets a scale that makes the products NaN or infinite.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Quantise(int row, float* x, int first, int count)
     {
         long at = (long)row * Columns + first;

@@ -36,8 +36,13 @@ public sealed unsafe class MatMulTests
     [InlineData("AVX2")]
     public void WithoutInstructionSets(string disabled)
     {
-        foreach (DType type in (DType[])[DType.Q4_0, DType.Q4_1, DType.Q8_0, DType.Q4_K, DType.Q6_K, DType.BF16])
-            Check(type, 70, 512, [1, 3, 17], new CpuBackendOptions { Threads = 2, DisabledInstructionSets = [disabled] });
+        CheckCommonFormats(new CpuBackendOptions { Threads = 2, DisabledInstructionSets = [disabled] });
+    }
+
+    /// <summary>Products of the formats in common use, for one token, a few and many.</summary>
+    internal static void CheckCommonFormats(CpuBackendOptions options)
+    {
+        foreach (DType type in (DType[])[DType.Q4_0, DType.Q4_1, DType.Q8_0, DType.Q4_K, DType.Q6_K, DType.BF16]) Check(type, 70, 512, [1, 3, 17], options);
     }
 
     [Theory]

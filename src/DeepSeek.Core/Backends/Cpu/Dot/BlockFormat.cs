@@ -92,6 +92,7 @@ internal sealed unsafe class BlockFormat
     private static BlockFormat Make<T>(delegate*<PanelRows, int, byte*, float*, int, void> pack) where T : struct, IBlockFormat
         => new(T.Elements, T.Bytes, T.GroupElements, T.HasMinima, &UnpackRow<T>, pack);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PackRows<T>(PanelRows rows, int blocks, byte* step, float* scales, int stepBytes) where T : struct, IBlockFormat, IPanelFormat
     {
         for (int b = 0; b < blocks; b++)
@@ -102,6 +103,7 @@ internal sealed unsafe class BlockFormat
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void UnpackRow<T>(byte* row, int blocks, sbyte* q, float* scales, float* minima) where T : struct, IBlockFormat
     {
         for (int b = 0; b < blocks; b++)
