@@ -16,6 +16,9 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     /// <summary>Items a thread, so that one that is held up does not hold up the others.</summary>
     private const int ItemsPerThread = 6;
 
+    /// <summary>Bytes of weights that an item has at least (a few microseconds of reading), unless threads would be left idle.</summary>
+    private const int SmallestItemBytes = 64 << 10;
+
     /// <summary>From so many tokens on, panels are packed for the register-tiled products. Below, packing costs more than it saves (measured on Zen 4), and an
     /// item is one panel: there is nothing to keep in a cache.</summary>
     internal const int ManyTokens = 5;
@@ -95,7 +98,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     public void Execute()
     {
         int rows = 0, tokens = 0, buffered = 0;
-        long working = 0;
+        long working = 0, bytes = 0;
         bool tiled = false;
         for (int i = 0; i < parts.Count; i++)
         {
@@ -103,11 +106,12 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
             Part p = parts[i];
             tiled |= p.Kernel is not null;
             rows += p.Weight.Rows;
+            bytes += p.Weight.Source.Bytes;
             tokens = Math.Max(tokens, p.Input.Rows);
             if (p.Accumulate) buffered = Math.Max(buffered, p.Input.Rows);
             working = Math.Max(working, WorkingBytes(p));
         }
-        int items = pool.ThreadCount * ItemsPerThread;
+        int items = (int)Math.Clamp(bytes / SmallestItemBytes, pool.ThreadCount, pool.ThreadCount * ItemsPerThread);
         itemRows = Math.Max(1, (rows + items * PanelRows - 1) / (items * PanelRows)) * PanelRows;
         int count = 0;
         for (int i = 0; i < parts.Count; i++)

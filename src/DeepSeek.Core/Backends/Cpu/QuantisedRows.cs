@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
@@ -51,12 +52,22 @@ internal readonly unsafe record struct QuantisedRows(int Rows, int Columns, nint
             Vector256<sbyte> bytes = Vector256.Narrow(
                 Vector256.Narrow(low.GetLower(), low.GetUpper()), Vector256.Narrow(high.GetLower(), high.GetUpper()));
             bytes.Store(q);
-            int sum = 0;
-            for (int i = 0; i < 8; i++)
+            int sum;
+            if (Avx2.IsSupported)
             {
-                int four = q[4 * i] + q[4 * i + 1] + q[4 * i + 2] + q[4 * i + 3];
-                lanes[i] = -four;
-                sum += four;
+                Vector256<int> fours = Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(Vector256<byte>.One, bytes), Vector256<short>.One);
+                (-fours).Store(lanes);
+                sum = Vector256.Sum(fours);
+            }
+            else
+            {
+                sum = 0;
+                for (int i = 0; i < 8; i++)
+                {
+                    int four = q[4 * i] + q[4 * i + 1] + q[4 * i + 2] + q[4 * i + 3];
+                    lanes[i] = -four;
+                    sum += four;
+                }
             }
             sums[g] = scales[g] * sum;
         }
