@@ -86,6 +86,12 @@ public sealed record LanguageModelOptions
     /// <summary>Instruction sets that must not be used, by .NET's names (<c>AVX512</c>, <c>AVX2</c>, <c>AMX</c>, …): for comparing and testing. Null: none.</summary>
     public IReadOnlyCollection<string>? DisabledInstructionSets { get; init; }
 
+    /// <summary>
+    /// How the model writes tool calls, where its chat template does not say so or says it wrongly: <c>deepseek_r1_0528</c> (V3 too), <c>deepseek_v3_1</c>, <c>deepseek_v3_2_dsml</c>,
+    /// <c>deepseek_v4_dsml</c>, <c>qwen_hermes</c> or <c>llama3_json</c>. Null: as the template shows.
+    /// </summary>
+    public string? ToolDialect { get; init; }
+
     /// <summary>The clock. Null: the system's.</summary>
     public TimeProvider? TimeProvider { get; init; }
 }

@@ -58,6 +58,9 @@ public sealed class DeepSeekChatClientOptions
     /// <inheritdoc cref="LanguageModelOptions.AllowPaging"/>
     public bool? AllowPaging { get; set; }
 
+    /// <inheritdoc cref="LanguageModelOptions.ToolDialect"/>
+    public string? ToolDialect { get; set; }
+
     /// <summary>Chooses where the model runs; without it, the CPU. A method, because a device cannot be bound from configuration.</summary>
     /// <returns>These options.</returns>
     public DeepSeekChatClientOptions RunOn(ComputeDevice device)
@@ -85,6 +88,7 @@ public sealed class DeepSeekChatClientOptions
             Reproducible = Reproducible ?? o.Reproducible,
             PrivateCopy = PrivateCopy ?? o.PrivateCopy,
             AllowPaging = AllowPaging ?? o.AllowPaging,
+            ToolDialect = ToolDialect,
             TimeProvider = time,
         };
     }

@@ -101,6 +101,23 @@ public class ToolTests(Models models)
     }
 
     [Fact]
+    public async Task TheDialectCanBeChosen()
+    {
+        await using LanguageModel other = await LanguageModel.LoadAsync(Models.TinyPath, new LanguageModelOptions { Threads = 1, ToolDialect = "qwen_hermes" });
+        ChatOptions options = With(Volume);
+        options.ToolMode = ChatToolMode.RequireAny;
+        ChatResponse response = await other.AsIChatClient().GetResponseAsync("Set the volume to 49.", options);
+        Assert.All(Calls(response), c => Assert.Equal("set_volume", c.Name));
+        Assert.Equal(49, ((JsonElement)Calls(response).First().Arguments!["level"]!).GetInt32());
+        Assert.Equal("", response.Text);
+        options.ToolMode = ChatToolMode.Auto; // it still writes as it was trained, which now is no call
+        response = await other.AsIChatClient().GetResponseAsync("Set the volume to 49.", options);
+        Assert.Empty(Calls(response));
+        Assert.Contains("set_volume", response.Text, StringComparison.Ordinal);
+        Assert.Contains("qwen_hermes", (await Assert.ThrowsAsync<InvalidOptionException>(() => LanguageModel.LoadAsync(Models.TinyPath, new LanguageModelOptions { ToolDialect = "klingon" }))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task AModelThatKnowsNoToolsSaysSo()
     {
         await using LanguageModel smol = await LanguageModel.LoadAsync(Models.SmolPath, new LanguageModelOptions { Threads = 1, ContextLength = 256 });

@@ -4,6 +4,7 @@ using DeepSeek.Formats;
 using DeepSeek.Generation.Constraints;
 using DeepSeek.Models;
 using DeepSeek.Text;
+using DeepSeek.Text.ToolCalls;
 
 namespace DeepSeek.Generation;
 
@@ -26,7 +27,7 @@ internal sealed class LoadedModel : IDisposable
         constraints = new Lazy<ConstraintCache>(() => new ConstraintCache(TokenTrie.Of(Tokenizer, Settings!.Entries, EndTokens)));
         TimeProvider clock = options.TimeProvider ?? TimeProvider.System;
         if (checkpoint.ChatTemplate is { } text)
-            Prompter = new Prompter(new ChatTemplate(text, SpecialTokens.Of(checkpoint.Path, Tokenizer)), Tokenizer, clock);
+            Prompter = new Prompter(new ChatTemplate(text, SpecialTokens.Of(checkpoint.Path, Tokenizer), options.ToolDialect is { } dialect ? ToolCallDialect.ByName(dialect) : null), Tokenizer, clock);
         ModelFacts facts = ModelFacts.Of(checkpoint);
         identity = new Lazy<byte[]>(() => SessionFile.IdentityOf(checkpoint, storage, backend, options));
         Settings = new EngineSettings(Math.Min(Tokenizer.VocabularySize, model.VocabularySize), options.MaxSequences, options.MaxQueuedRequests, Math.Max(options.MaxStepTokens, options.MaxSequences),

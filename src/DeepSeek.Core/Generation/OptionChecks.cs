@@ -1,4 +1,5 @@
 using System.Globalization;
+using DeepSeek.Text.ToolCalls;
 
 namespace DeepSeek.Generation;
 
@@ -22,6 +23,8 @@ internal static class OptionChecks
         Need(options.CacheBytes is null or >= 1, nameof(options.CacheBytes), options.CacheBytes, "1 or more, or null");
         Need(Enum.IsDefined(options.CacheType), nameof(options.CacheType), options.CacheType, "one of CacheType's values");
         Need(Enum.IsDefined(options.Speculation), nameof(options.Speculation), options.Speculation, "one of Speculation's values");
+        string[] dialects = [.. ToolCallDialect.All.Select(d => d.Name)];
+        Need(options.ToolDialect is null || dialects.Contains(options.ToolDialect), nameof(options.ToolDialect), $"'{options.ToolDialect}'", $"null or one of {string.Join(", ", dialects)}");
         if (wrong.Count > 0) throw new InvalidOptionException(string.Join("; ", wrong) + ".");
     }
 }

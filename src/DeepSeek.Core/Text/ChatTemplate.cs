@@ -26,12 +26,13 @@ internal sealed class ChatTemplate
     /// <summary>A template by its text.</summary>
     /// <param name="template">Jinja.</param>
     /// <param name="specialTokens">What templates may name: bos_token, eos_token, … and their text.</param>
+    /// <param name="dialect">How the model writes calls; null: as the template says.</param>
     /// <exception cref="ChatTemplateException">The template is malformed.</exception>
-    public ChatTemplate(string template, IReadOnlyDictionary<string, string> specialTokens) : this(new Dictionary<string, string> { ["default"] = template }, specialTokens) { }
+    public ChatTemplate(string template, IReadOnlyDictionary<string, string> specialTokens, ToolCallDialect? dialect = null) : this(new Dictionary<string, string> { ["default"] = template }, specialTokens, dialect) { }
 
     /// <summary>Several templates by name, as some tokenizer_config.json files list them: "tool_use" is taken where there are tools, otherwise "default".</summary>
     /// <exception cref="ChatTemplateException">A template is malformed, or there is none called "default".</exception>
-    public ChatTemplate(IReadOnlyDictionary<string, string> templates, IReadOnlyDictionary<string, string> specialTokens)
+    public ChatTemplate(IReadOnlyDictionary<string, string> templates, IReadOnlyDictionary<string, string> specialTokens, ToolCallDialect? dialect = null)
     {
         if (!templates.TryGetValue("default", out string? text))
             throw new ChatTemplateException($"The model has chat templates named {string.Join(", ", templates.Keys.Select(k => $"'{k}'"))}, and none named 'default'.");
@@ -39,7 +40,7 @@ internal sealed class ChatTemplate
         knowsDeveloper = text.Contains("developer", StringComparison.Ordinal);
         programs = templates.ToDictionary(t => t.Key, t => Parser.Parse(t.Value));
         this.specialTokens = specialTokens;
-        Dialect = ToolCallDialect.Detect(templates.GetValueOrDefault("tool_use") ?? text);
+        Dialect = dialect ?? ToolCallDialect.Detect(templates.GetValueOrDefault("tool_use") ?? text);
         if (Dialect?.ToolTemplate is { } own && !WritesTools(Dialect)) toolProgram = Parser.Parse(own);
     }
 
