@@ -6,7 +6,7 @@
 // Usage: node tests/DeepSeek.Benchmarks/compare.mjs --llamacpp FOLDER [--threads 2] [--prompt 512] [--generate 64] [--rounds 3] [--repetitions 3] [--json FILE] MODEL.gguf…
 import {execFileSync} from "node:child_process";
 import {appendFileSync} from "node:fs";
-import {basename, dirname, join} from "node:path";
+import {basename, dirname, join, resolve} from "node:path";
 import {fileURLToPath} from "node:url";
 
 const settings = {llamacpp: null, threads: "2", prompt: "512", generate: "64", rounds: "3", repetitions: "3", json: null};
@@ -14,7 +14,7 @@ const models = [];
 for (let i = 2; i < process.argv.length; i++) {
     const name = process.argv[i].replace(/^--/, "");
     if (process.argv[i].startsWith("--") && name in settings) settings[name] = process.argv[++i];
-    else models.push(process.argv[i]);
+    else models.push(resolve(process.argv[i]));
 }
 if (!settings.llamacpp || models.length === 0) {
     console.error("usage: compare.mjs --llamacpp FOLDER [--threads N] [--prompt N] [--generate N] [--rounds N] [--repetitions N] [--json FILE] MODEL.gguf…");
