@@ -100,6 +100,24 @@ public class ToolTests(Models models)
         }
     }
 
+    public sealed record Stop([property: Description("Where")] string City, [property: System.ComponentModel.DataAnnotations.Range(1, 9)] int Nights, Stop? Next, Dictionary<string, double> Prices);
+
+    /// <summary>What AIJsonUtilities writes for the types of parameters that people use can be enforced, in every dialect.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData("deepseek_v4_dsml")]
+    [InlineData("llama3_json")]
+    public async Task SchemasOfAllUsualParametersAreEnforced(string? dialect)
+    {
+        await using LanguageModel model = await LanguageModel.LoadAsync(Models.TinyPath, new LanguageModelOptions { Threads = 1, ToolDialect = dialect });
+        AIFunction plan = AIFunctionFactory.Create((Stop first, DateTime at, DateOnly day, TimeSpan length, Guid id, Uri page, decimal price, double? share, long count, byte[] raw, Colour[] colours,
+            object anything, JsonElement more, [System.ComponentModel.DataAnnotations.StringLength(5)] string name = "x", char letter = 'a', CancellationToken cancellationToken = default) => "", "plan");
+        ChatOptions options = With(plan);
+        (options.ToolMode, options.MaxOutputTokens, options.Temperature, options.Seed) = (ChatToolMode.RequireSpecific("plan"), 60, 1, 1);
+        ChatResponse response = await model.AsIChatClient().GetResponseAsync(Question, options);
+        Assert.Contains("plan", response.Text, StringComparison.Ordinal); // cut off, and hence text
+    }
+
     [Fact]
     public async Task TheDialectCanBeChosen()
     {

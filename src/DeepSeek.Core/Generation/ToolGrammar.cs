@@ -33,7 +33,8 @@ internal static class ToolGrammar
             foreach (JsonProperty p in properties.EnumerateObject())
             {
                 bool text = p.Value.ValueKind == JsonValueKind.Object && p.Value.TryGetProperty("type", out JsonElement type) && type.ValueKind == JsonValueKind.String && type.ValueEquals("string") && !p.Value.TryGetProperty("enum", out _);
-                Term value = text ? builder.FreeText() : builder.JsonSchema(p.Value);
+                string place = "#/properties/" + Uri.EscapeDataString(p.Name.Replace("~", "~0", StringComparison.Ordinal).Replace("/", "~1", StringComparison.Ordinal));
+                Term value = text ? builder.FreeText() : builder.JsonSchema(schema, place); // within its document: a $ref may lead anywhere
                 Term parameter = builder.Sequence(Text(builder, tokenizer, syntax.Begin + p.Name + (text ? syntax.StringValue : syntax.JsonValue)), value, Text(builder, tokenizer, syntax.End));
                 bool required = schema.TryGetProperty("required", out JsonElement names) && names.ValueKind == JsonValueKind.Array && names.EnumerateArray().Any(n => n.ValueKind == JsonValueKind.String && n.ValueEquals(p.Name));
                 parts.Add(required ? parameter : builder.Optional(parameter));

@@ -27,10 +27,10 @@ internal sealed class GrammarBuilder
 
     public Term Optional(Term part) => factory.Optional(part);
 
-    /// <summary>A value that a JSON Schema allows.</summary>
+    /// <summary>A value that a JSON Schema allows, or a place in it that is named as <c>$ref</c> would name it.</summary>
     /// <exception cref="UnsupportedModelException">A keyword cannot be enforced; the message names it and where it stands.</exception>
     /// <exception cref="InvalidOptionException">The schema is malformed.</exception>
-    public Term JsonSchema(JsonElement schema) => JsonSchemaGrammar.Compile(factory, json, schema);
+    public Term JsonSchema(JsonElement schema, string? reference = null) => JsonSchemaGrammar.Compile(factory, json, schema, reference);
 
     /// <summary>Any JSON object.</summary>
     public Term AnyObject() => json.AnyObject();

@@ -39,12 +39,16 @@ internal sealed class JsonSchemaGrammar
     /// <summary>Adds the rules of a schema; the result may turn out to be empty when the grammar is finished.</summary>
     /// <exception cref="UnsupportedModelException">A keyword cannot be enforced, or the schema is too large.</exception>
     /// <exception cref="InvalidOptionException">The schema is malformed.</exception>
-    public static Term Compile(TermFactory factory, JsonText json, JsonElement schema)
+    /// <param name="factory">Makes the terms.</param>
+    /// <param name="json">The JSON around them.</param>
+    /// <param name="schema">The whole document.</param>
+    /// <param name="reference">The place in it that a value has to satisfy, as <c>$ref</c> would say it; null: the root.</param>
+    public static Term Compile(TermFactory factory, JsonText json, JsonElement schema, string? reference = null)
     {
         try
         {
             var compiler = new JsonSchemaGrammar(factory, json, schema);
-            Term start = compiler.Value([compiler.Document.Root]);
+            Term start = compiler.Value([reference is null ? compiler.Document.Root : compiler.Document.Resolve(reference, compiler.Document.Root)]);
             while (compiler.pending.TryDequeue(out (Term Rule, IReadOnlyList<Requirement> Value) next)) factory.DefineRule(next.Rule, compiler.Body(next.Value));
             return start;
         }
