@@ -79,6 +79,28 @@ public sealed unsafe class MatMulTests
         }
     }
 
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void ReproducibleProductsAreBitEqualInAnyBatchOnAnyThreads(string name)
+    {
+        DType type = DTypes.FromName(name)!.Value;
+        const int Tokens = 13, Rows = 77, Columns = 512;
+        using RandomWeights random = new(type, Rows, Columns, 9);
+        float[] x = Normal(Tokens * Columns, 2);
+        float[] Multiply(int first, int count, int threads)
+        {
+            using CpuBackend backend = new(new CpuBackendOptions { Threads = threads, Reproducible = true });
+            Tensor input = backend.Rent(count, Columns), output = backend.Rent(count, Rows);
+            backend.Write(input, x.AsSpan(first * Columns, count * Columns));
+            backend.MatMul(output, input, backend.Prepare(random.Weight, WeightRole.Matrix));
+            return Read(backend, output);
+        }
+
+        float[] together = Multiply(0, Tokens, 2);
+        for (int t = 0; t < Tokens; t++) Assert.Equal(Multiply(t, 1, 1), together[(t * Rows)..((t + 1) * Rows)]);
+        Assert.Equal(Multiply(0, 3, 1), together[..(3 * Rows)]);
+    }
+
     [Fact]
     public void NaNAndInfinityAreNotHidden()
     {
