@@ -8,12 +8,13 @@ await using LanguageModel model = await LanguageModel.LoadAsync(args.FirstOrDefa
 IChatClient client = model.AsIChatClient();
 Console.Error.WriteLine(model.Info);
 
+ChatOptions options = new() { Temperature = 0 }; // the most probable token always; leave it out for the model's own setting
 List<ChatMessage> history = [];
 while (Prompt() is { Length: > 0 } question)
 {
     history.Add(new(ChatRole.User, question));
     List<ChatResponseUpdate> updates = [];
-    await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(history))
+    await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(history, options))
     {
         updates.Add(update);
         foreach (AIContent content in update.Contents)
