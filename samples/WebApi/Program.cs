@@ -17,7 +17,7 @@ app.MapHealthChecks("/health");
 
 app.MapPost("/answer", async (Question asked, IChatClient client, CancellationToken cancellationToken) =>
 {
-    ChatResponse response = await client.GetResponseAsync(asked.Text, new ChatOptions { MaxOutputTokens = 512 }, cancellationToken);
+    ChatResponse response = await client.GetResponseAsync(asked.Text, new ChatOptions { Temperature = 0, MaxOutputTokens = 512 }, cancellationToken);
     string thought = string.Concat(response.Messages.SelectMany(m => m.Contents).OfType<TextReasoningContent>().Select(c => c.Text));
     return new Answer(response.Text, thought, response.ModelId, response.Usage?.OutputTokenCount);
 });
