@@ -13,7 +13,7 @@ internal sealed class ModelOptions
     private readonly Option<string?> device = new("--device") { Description = "Where the model runs: cpu, or reference (plain scalar arithmetic, very slow). Default: cpu." };
     private readonly Option<bool> reproducible = new("--reproducible") { Description = "Bit-equal results whatever else runs and however many threads there are; slower." };
     private readonly Option<string?> speculate = new("--speculate") { Description = "Draft tokens ahead and verify them together: auto, on or off. The text is the same. Default: auto." };
-    private readonly Option<string[]> disable = new("--disable") { Description = "An instruction set that must not be used (AVX512, AVX2, AMX, …); may be repeated.", AllowMultipleArgumentsPerToken = false };
+    private readonly Option<string[]> disable = new("--disable") { Description = "An instruction set that must not be used (AVX512, AVX512_VNNI, AVX2, …); may be repeated.", AllowMultipleArgumentsPerToken = false };
 
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)

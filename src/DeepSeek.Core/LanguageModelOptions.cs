@@ -83,7 +83,7 @@ public sealed record LanguageModelOptions
     /// <summary>Lets weights exceed the memory, paged from the file as needed: slow, but it runs.</summary>
     public bool AllowPaging { get; init; }
 
-    /// <summary>Instruction sets that must not be used, by .NET's names (<c>AVX512</c>, <c>AVX2</c>, <c>AMX</c>, …): for comparing and testing. Null: none.</summary>
+    /// <summary>Instruction sets that must not be used, by .NET's names (<c>AVX512</c>, <c>AVX512_VNNI</c>, <c>AVX2</c>, …): for comparing and testing. Null: none.</summary>
     public IReadOnlyCollection<string>? DisabledInstructionSets { get; init; }
 
     /// <summary>
