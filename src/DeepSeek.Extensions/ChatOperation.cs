@@ -69,7 +69,8 @@ internal sealed class ChatOperation : IDisposable
         {
             activity.SetTag("gen_ai.response.finish_reasons", (string[])[reason switch { FinishReason.Length => "length", FinishReason.ToolCalls => "tool_calls", _ => "stop" }])
                 .SetTag("gen_ai.usage.input_tokens", usage.PromptTokens).SetTag("gen_ai.usage.output_tokens", usage.GeneratedTokens)
-                .SetTag("gen_ai.usage.cache_read.input_tokens", usage.CachedTokens).SetTag("gen_ai.usage.reasoning.output_tokens", usage.ReasoningTokens);
+                .SetTag("gen_ai.usage.cache_read.input_tokens", usage.CachedTokens).SetTag("gen_ai.usage.reasoning.output_tokens", usage.ReasoningTokens)
+                .SetTag("deepseek.usage.drafted_tokens", usage.DraftedTokens).SetTag("deepseek.usage.accepted_tokens", usage.AcceptedTokens);
         }
         if (Tokens.Enabled)
         {
