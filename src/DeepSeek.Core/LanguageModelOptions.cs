@@ -18,7 +18,7 @@ public enum CacheType
 /// <summary>When tokens are drafted ahead and verified together. The text is the same with and without.</summary>
 public enum Speculation
 {
-    /// <summary>Where the model has a draft module; drafting pauses while too few drafts are accepted.</summary>
+    /// <summary>Where the model has a draft module and is not very small; drafting pauses while too few drafts are accepted.</summary>
     Auto,
     /// <summary>Never.</summary>
     Off,

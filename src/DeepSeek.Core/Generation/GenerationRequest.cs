@@ -40,7 +40,7 @@ internal sealed class GenerationRequest : Request
         if (prompt.Length >= engine.ContextLength) throw new ContextLengthException(prompt.Length, engine.ContextLength);
         int capacity = (int)Math.Min((long)prompt.Length + settings.MaxTokens, engine.ContextLength);
         Sequence = new Sequence(prompt, capacity, blockTokens) { Request = this, Priority = settings.Priority, Tenant = settings.Tenant, DraftsByModule = draftsByModule };
-        drafts = new DraftPolicy(settings.Speculation == Speculation.Auto && (!draftsByModule || engine.Parameters < DraftPolicy.LeastParameters) ? Speculation.Off : settings.Speculation);
+        drafts = new DraftPolicy(settings.Speculation == Speculation.Auto && !draftsByModule ? Speculation.Off : settings.Speculation);
         if (settings.Sampling.HasPenalties)
         {
             said = new Penalties(settings.Entries, capacity);

@@ -49,7 +49,7 @@ internal sealed class StepRunner
         draftRows = new int[rows];
         drafting = new int[settings.MaxSequences];
         outcomes = new Outcomes[settings.MaxSequences];
-        DraftsByModule = settings.Speculation != Speculation.Off && model.DraftModules > 0;
+        DraftsByModule = model.DraftModules > 0 && (settings.Speculation == Speculation.On || (settings.Speculation == Speculation.Auto && settings.Parameters >= DraftPolicy.LeastParameters));
     }
 
     public bool DraftsByModule { get; }
