@@ -35,17 +35,24 @@ public sealed unsafe class AllocationTests : IDisposable
         return backend.Prepare(new Weight("w", DType.F32, rows, columns, memory[^1]), role);
     }
 
+    // The runtime counts what is left of a thread's allocation buffer as allocated when another test's collection takes the buffer away, so one window may show
+    // bytes that nobody asked for. What a step itself allocates shows in every window.
     private void Check(Action step)
     {
         long[] before = new long[Threads], after = new long[Threads];
         for (int i = 0; i < 60; i++) step();
-        backend.Pool.Run(new Ask(before, new int[1]), Threads);
-        int[] arrived = new int[1];
-        long start = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 50; i++) step();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - start);
-        backend.Pool.Run(new Ask(after, arrived), Threads);
-        Assert.Equal(before[1], after[1]);
+        long caller = long.MaxValue, worker = long.MaxValue;
+        for (int window = 0; window < 20 && (caller, worker) != (0, 0); window++)
+        {
+            backend.Pool.Run(new Ask(before, new int[1]), Threads);
+            int[] arrived = new int[1];
+            long start = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 50; i++) step();
+            caller = Math.Min(caller, GC.GetAllocatedBytesForCurrentThread() - start);
+            backend.Pool.Run(new Ask(after, arrived), Threads);
+            worker = Math.Min(worker, after[1] - before[1]);
+        }
+        Assert.Equal((0, 0), (caller, worker));
     }
 
     [Theory, InlineData(1, 70), InlineData(1, 700), InlineData(40, 300)]

@@ -95,9 +95,14 @@ public sealed class WorkerPoolTests
         using WorkerPool pool = new(2);
         int[] hits = new int[16], workers = new int[2];
         for (int i = 0; i < 1_000; i++) pool.Run(new Count(hits, workers), 16);
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 1_000; i++) pool.Run(new Count(hits, workers), 16);
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        long least = long.MaxValue;
+        for (int round = 0; round < 20 && least > 0; round++) // another test's collection may take this thread's allocation buffer away, which counts as allocated
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 1_000; i++) pool.Run(new Count(hits, workers), 16);
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+        Assert.Equal(0, least);
     }
 
     [Fact]
