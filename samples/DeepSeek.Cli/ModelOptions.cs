@@ -13,12 +13,13 @@ internal sealed class ModelOptions
     private readonly Option<string?> device = new("--device") { Description = "Where the model runs: cpu, or reference (plain scalar arithmetic, very slow). Default: cpu." };
     private readonly Option<bool> reproducible = new("--reproducible") { Description = "Bit-equal results whatever else runs and however many threads there are; slower." };
     private readonly Option<string?> speculate = new("--speculate") { Description = "Draft tokens ahead and verify them together: auto, on or off. The text is the same. Default: auto." };
+    private readonly Option<bool> allowPaging = new("--allow-paging") { Description = "Run a model whose weights exceed the memory: they are read from the file as needed, slowly." };
     private readonly Option<string[]> disable = new("--disable") { Description = "An instruction set that must not be used (AVX512, AVX512_VNNI, AVX2, …); may be repeated.", AllowMultipleArgumentsPerToken = false };
 
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option o in (Option[])[model, threads, context, device, reproducible, speculate, disable]) command.Options.Add(o);
+        foreach (Option o in (Option[])[model, threads, context, device, reproducible, speculate, allowPaging, disable]) command.Options.Add(o);
     }
 
     /// <summary>The model's file or folder.</summary>
@@ -33,6 +34,7 @@ internal sealed class ModelOptions
         Threads = parsed.GetValue(threads),
         ContextLength = parsed.GetValue(context),
         Reproducible = parsed.GetValue(reproducible),
+        AllowPaging = parsed.GetValue(allowPaging),
         DisabledInstructionSets = parsed.GetValue(disable) is { Length: > 0 } sets ? sets : null,
         Device = parsed.GetValue(device) switch
         {

@@ -22,6 +22,11 @@ catch (OperationCanceledException)
 {
     return 130;
 }
+catch (ModelMemoryException e)
+{
+    Terminal.Error($"{e.Message} Here: --context TOKENS for a shorter context, --allow-paging to read the weights as needed, and the quantise command for a smaller model.");
+    return 1;
+}
 catch (ModelException e)
 {
     Terminal.Error(e.Message);

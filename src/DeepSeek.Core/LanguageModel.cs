@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text;
+using DeepSeek.Backends;
 using DeepSeek.Generation;
 using DeepSeek.Text.ToolCalls;
 
@@ -48,7 +49,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
         ArgumentNullException.ThrowIfNull(path);
         options ??= new LanguageModelOptions();
         OptionChecks.Check(options);
-        return Task.Run(() => new LanguageModel(LoadedModel.Load(path, options, progress, cancellationToken), options), cancellationToken);
+        return Task.Run(() => new LanguageModel(LoadedModel.Load(path, options, progress, MachineLimits.Here, cancellationToken), options), cancellationToken);
     }
 
     /// <summary>Says what loading would need and give, from the file's header and a measurement of a fraction of a second.</summary>
@@ -61,7 +62,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
         ArgumentNullException.ThrowIfNull(path);
         options ??= new LanguageModelOptions();
         OptionChecks.Check(options);
-        return ModelPlanner.Plan(path, options);
+        return ModelPlanner.Plan(path, options, MachineLimits.Here);
     }
 
     /// <summary>Streams the answer to a conversation: reasoning, answer and tool calls as they come, and one last update with finish reason and usage.</summary>

@@ -63,7 +63,7 @@ public sealed record ModelPlan
     /// <summary>Bytes of memory read in a second, measured for a fraction of a second.</summary>
     public required double MemoryBytesPerSecond { get; init; }
 
-    /// <summary>Tokens a second to expect of one answer: what the memory's speed allows. The real figure is somewhat below.</summary>
+    /// <summary>Tokens a second to expect of one answer: what the memory's speed allows, or the file's where the weights exceed the memory. The real figure is somewhat below.</summary>
     public required double ExpectedTokensPerSecond { get; init; }
 
     /// <summary>Every tensor of the file.</summary>

@@ -37,14 +37,16 @@ internal sealed record CachePlan(int ContextLength, int BlockCount, long BlockBy
         int wanted = Math.Min(options.ContextLength ?? LanguageModelOptions.DefaultContextLength, maxPositions);
         long perSequence = Blocks(wanted), fitting = (options.CacheBytes ?? Math.Max(availableBytes, 0) / DefaultShare) / blockBytes;
         long count = Math.Min(fitting, options.CacheBytes is null ? perSequence * Math.Min(DefaultSequences, options.MaxSequences) : perSequence * options.MaxSequences);
+        if (options.CacheBytes is { } asked && Math.Min(asked, perSequence * options.MaxSequences * blockBytes) > availableBytes)
+            throw new ModelMemoryException(string.Create(CultureInfo.InvariantCulture, $"CacheBytes is {asked}, but this process can have {Math.Max(availableBytes, 0)} bytes beside the weights. Ask for less, or for none: then the cache takes what fits."), asked, Math.Max(availableBytes, 0));
         if (count >= perSequence) return new CachePlan(wanted, (int)Math.Min(count, int.MaxValue / BlockTokens), blockBytes, false);
         int shorter = (int)(fitting * BlockTokens);
         if (options.ContextLength is null && options.CacheBytes is null && shorter >= Math.Min(LeastContext, wanted)) return new CachePlan(shorter, (int)fitting, blockBytes, true);
-        long needed = perSequence * blockBytes, have = options.CacheBytes ?? availableBytes / DefaultShare;
-        if (options.CacheBytes is null && needed <= availableBytes) return new CachePlan(wanted, (int)perSequence, blockBytes, false);
+        long needed = perSequence * blockBytes, have = options.CacheBytes ?? Math.Max(availableBytes, 0), longest = have / blockBytes * BlockTokens;
+        if (options.CacheBytes is null && needed <= have) return new CachePlan(wanted, (int)perSequence, blockBytes, false);
         if (options.ContextLength is null && options.CacheBytes is not null && fitting > 0) return new CachePlan(shorter, (int)fitting, blockBytes, true);
         throw new ModelMemoryException(string.Create(CultureInfo.InvariantCulture,
-            $"The attention cache of one sequence of {wanted} tokens takes {needed / 1e6:0} MB, there are {have / 1e6:0} MB for it. Ask for a shorter ContextLength (up to {Math.Max(shorter, 0)}), a smaller CacheType, or more CacheBytes."), needed, have);
+            $"The attention cache of one sequence of {wanted} tokens takes {needed / 1e6:0} MB, there are {have / 1e6:0} MB for it. Ask for a shorter ContextLength (up to {longest}), a smaller CacheType, or more CacheBytes."), needed, have);
     }
 
     private static long Blocks(int positions) => ((long)positions + BlockTokens - 1) / BlockTokens;

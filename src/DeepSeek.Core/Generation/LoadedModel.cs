@@ -72,29 +72,27 @@ internal sealed class LoadedModel : IDisposable
     public string Path => checkpoint.Path;
 
     /// <summary>Opens, binds, and starts the engine.</summary>
-    public static LoadedModel Load(string path, LanguageModelOptions options, IProgress<LoadProgress>? progress, CancellationToken cancellationToken)
+    public static LoadedModel Load(string path, LanguageModelOptions options, IProgress<LoadProgress>? progress, MachineLimits machine, CancellationToken cancellationToken)
     {
         progress?.Report(new LoadProgress("opening", 0));
         var owned = new Stack<IDisposable>();
         try
         {
+            if (options.PrivateCopy) // before gigabytes are copied
+                using (Checkpoint mapped = Checkpoint.Open(path)) MemoryBudget.Of(mapped, options, machine).Check(options);
             Checkpoint checkpoint = Checkpoint.Open(path, options.PrivateCopy);
             owned.Push(checkpoint);
             cancellationToken.ThrowIfCancellationRequested();
             Architectures.Find(checkpoint.Config);
-            long available = MachineMemory.AvailableBytes();
-            if (checkpoint.WeightBytes > available && !options.AllowPaging)
-                throw new ModelMemoryException(string.Create(CultureInfo.InvariantCulture,
-                    $"The weights take {checkpoint.WeightBytes / 1e6:0} MB, this process can have {available / 1e6:0} MB. Use a smaller quantisation of the model, or set AllowPaging to read them from the file as needed, slowly."),
-                    checkpoint.WeightBytes, available);
+            MemoryBudget memory = MemoryBudget.Of(checkpoint, options, machine);
+            if (!options.PrivateCopy) memory.Check(options);
             Backend backend = BackendFactory.Create(options);
             owned.Push(backend);
             progress?.Report(new LoadProgress("binding weights", 0.1));
             Model model = Architectures.Bind(new ModelSource(checkpoint, backend));
             cancellationToken.ThrowIfCancellationRequested();
             CacheFormat format = BackendFactory.FormatOf(options.CacheType, backend);
-            long left = options.AllowPaging ? available : available - Math.Min(checkpoint.WeightBytes, available) - backend.PreparedBytes;
-            CachePlan plan = CachePlan.For(options, model.Streams, format, model.MaxPositions, left);
+            CachePlan plan = CachePlan.For(options, model.Streams, format, model.MaxPositions, (options.PrivateCopy ? memory with { WeightBytes = 0 } : memory).CacheRoom - backend.PreparedBytes); // a copy is in memory already
             CacheStorage storage = backend.CreateCache(model.Streams, format, CachePlan.BlockTokens, plan.BlockCount);
             owned.Push(storage);
             var loaded = new LoadedModel(checkpoint, backend, model, storage, plan, options, progress);

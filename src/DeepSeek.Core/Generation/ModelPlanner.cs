@@ -10,48 +10,69 @@ namespace DeepSeek.Generation;
 /// <summary>Says what loading a model would need and give. Nothing is computed with it; binding its weights reads headers only.</summary>
 internal static class ModelPlanner
 {
-    /// <summary>Beside weights and cache: activations, tables, the runtime.</summary>
-    private const long OverheadBytes = 192L << 20;
-
     private const int ProbeBytes = 64 << 20;
 
     private static readonly TimeSpan ProbeTime = TimeSpan.FromMilliseconds(120);
 
-    public static ModelPlan Plan(string path, LanguageModelOptions options)
+    public static ModelPlan Plan(string path, LanguageModelOptions options, MachineLimits machine)
     {
         using Checkpoint checkpoint = Checkpoint.Open(path);
         ModelFacts facts = ModelFacts.Of(checkpoint);
         using Backend backend = BackendFactory.Create(options);
         Model model = Architectures.Bind(new ModelSource(checkpoint, backend));
         CacheFormat format = BackendFactory.FormatOf(options.CacheType, backend);
-        long available = MachineMemory.AvailableBytes(), weights = checkpoint.WeightBytes, left = available - OverheadBytes - (options.AllowPaging ? 0 : weights);
+        MemoryBudget memory = MemoryBudget.Of(checkpoint, options, machine);
         long perToken = CacheStorage.BytesOfBlock(model.Streams, format, CachePlan.BlockTokens) / CachePlan.BlockTokens;
         int wanted = Math.Min(options.ContextLength ?? LanguageModelOptions.DefaultContextLength, model.MaxPositions);
-        long room = Math.Min(options.CacheBytes ?? long.MaxValue, left);
-        int context = (int)Math.Clamp(room / Math.Max(perToken, 1) / CachePlan.BlockTokens * CachePlan.BlockTokens, 0, wanted);
-        if (room >= perToken * wanted) context = wanted;
-        PlanVerdict verdict = context == wanted && (weights <= available - OverheadBytes || options.AllowPaging) ? PlanVerdict.Fits
-            : weights > available - OverheadBytes ? perToken * CachePlan.BlockTokens < available - OverheadBytes ? PlanVerdict.NeedsPaging : PlanVerdict.DoesNotFit
-            : context >= CachePlan.BlockTokens ? PlanVerdict.FitsWithShorterContext : PlanVerdict.DoesNotFit;
+        // Where weights do not fit, the context is the one that paging would leave.
+        long room = (memory.Fits ? memory : memory with { IsPaged = true }).CacheRoom - backend.PreparedBytes;
+        (int context, bool shortened, string? refusal) = Context(options, model, format, room, perToken);
+        (PlanVerdict verdict, string advice) = !memory.Fits ? context >= CachePlan.BlockTokens ? (PlanVerdict.NeedsPaging, memory.Refusal(options)) : (PlanVerdict.DoesNotFit, memory.Refusal(options))
+            : refusal is not null ? (context >= CachePlan.BlockTokens ? PlanVerdict.FitsWithShorterContext : PlanVerdict.DoesNotFit, refusal)
+            : (shortened ? PlanVerdict.FitsWithShorterContext : PlanVerdict.Fits, Fitting(memory, shortened, context, wanted));
         int threads = BackendFactory.ThreadsOf(options);
-        double bandwidth = MeasureBandwidth(threads);
+        double bandwidth = MeasureBandwidth(threads), paging = memory.IsExceeded ? MeasureFile(checkpoint) : bandwidth;
         return new ModelPlan
         {
-            Name = facts.Name, Architecture = facts.Architecture, Format = facts.Format, ParameterCount = facts.ParameterCount, WeightBytes = weights, BytesReadPerToken = facts.BytesPerToken,
-            CacheBytesPerToken = perToken, CacheBytes = perToken * context, ContextLength = context, MaxContextLength = model.MaxPositions, AvailableMemoryBytes = available,
-            Processors = Environment.ProcessorCount, Device = backend.Name, Kernels = backend.Description, MemoryBytesPerSecond = bandwidth,
-            ExpectedTokensPerSecond = bandwidth / Math.Max(facts.BytesPerToken, 1), Verdict = verdict, Advice = Advice(verdict, weights, available, wanted, context),
+            Name = facts.Name, Architecture = facts.Architecture, Format = facts.Format, ParameterCount = facts.ParameterCount, WeightBytes = memory.WeightBytes, BytesReadPerToken = facts.BytesPerToken,
+            CacheBytesPerToken = perToken, CacheBytes = perToken * context, ContextLength = context, MaxContextLength = model.MaxPositions, AvailableMemoryBytes = memory.AvailableBytes,
+            Processors = machine.Processors(), Device = backend.Name, Kernels = backend.Description, MemoryBytesPerSecond = bandwidth,
+            ExpectedTokensPerSecond = Math.Min(bandwidth, paging) / Math.Max(facts.BytesPerToken, 1), Verdict = verdict, Advice = advice,
             Tensors = [.. checkpoint.Tensors.Select(t => new PlannedTensor(t.Name, t.Type.Info().Name, t.Shape, t.Bytes))],
         };
     }
 
-    private static string Advice(PlanVerdict verdict, long weights, long available, int wanted, int context) => verdict switch
+    private static string Fitting(MemoryBudget memory, bool shortened, int context, int wanted) => string.Create(CultureInfo.InvariantCulture,
+        $"It {(memory.IsExceeded ? "runs paged (the weights exceed the memory and are read from the file as needed, so that the disk sets the speed)" : "fits")}{(shortened ? $" with a context of {context} tokens instead of {wanted}; a smaller {nameof(CacheType)} makes it longer" : "")}.");
+
+    /// <summary>The context that loading would give; where it would refuse, why, and the longest that it would not refuse.</summary>
+    private static (int Length, bool IsShortened, string? Refusal) Context(LanguageModelOptions options, Model model, CacheFormat format, long room, long perToken)
     {
-        PlanVerdict.Fits => "It fits.",
-        PlanVerdict.FitsWithShorterContext => string.Create(CultureInfo.InvariantCulture, $"It fits with a context of {context} tokens instead of {wanted}; a smaller CacheType makes it longer."),
-        PlanVerdict.NeedsPaging => string.Create(CultureInfo.InvariantCulture, $"The weights take {weights / 1e9:0.0} GB of the {available / 1e9:0.0} GB that this process can have. Use a smaller quantisation, or set AllowPaging to read them from the file as needed, slowly."),
-        _ => string.Create(CultureInfo.InvariantCulture, $"Weights of {weights / 1e9:0.0} GB leave no room for a cache in the {available / 1e9:0.0} GB that this process can have. Use a smaller quantisation or a smaller model."),
-    };
+        try
+        {
+            CachePlan plan = CachePlan.For(options, model.Streams, format, model.MaxPositions, room);
+            return (plan.ContextLength, plan.IsShortened, null);
+        }
+        catch (ModelMemoryException e)
+        {
+            return ((int)(e.AvailableBytes / (perToken * CachePlan.BlockTokens) * CachePlan.BlockTokens), true, e.Message);
+        }
+    }
+
+    /// <summary>Bytes of weights a second that come from the mapped file, from places all over it. What other processes left in memory comes faster than it will.</summary>
+    private static unsafe double MeasureFile(Checkpoint checkpoint)
+    {
+        TensorInfo[] tensors = [.. checkpoint.Tensors.Where(t => t.Shape.Count == 2 && t.Bytes >= 1 << 20 && t.Shape.All(d => d <= int.MaxValue))];
+        long started = Stopwatch.GetTimestamp(), bytes = 0, sum = 0;
+        int stride = Math.Max(1, tensors.Length / 8), page = Environment.SystemPageSize;
+        for (int i = 0; i < tensors.Length && Stopwatch.GetElapsedTime(started) < ProbeTime; i++)
+        {
+            TensorInfo t = tensors[(int)((long)i * stride % tensors.Length)];
+            if (checkpoint.Find(t.Name, (int)t.Shape[0], (int)t.Shape[1]) is not { } weight) continue;
+            for (long at = 0; at < Math.Min(weight.Bytes, ProbeBytes / 8); at += page, bytes += page) sum += ((byte*)weight.Data)[at];
+        }
+        return sum < 0 || bytes == 0 ? double.PositiveInfinity : bytes / Stopwatch.GetElapsedTime(started).TotalSeconds;
+    }
 
     /// <summary>Bytes that all threads together read in a second, of memory that no cache holds.</summary>
     private static double MeasureBandwidth(int threads)

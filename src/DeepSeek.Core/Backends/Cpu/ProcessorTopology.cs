@@ -6,12 +6,12 @@ namespace DeepSeek.Backends.Cpu;
 internal static class ProcessorTopology
 {
     /// <summary>
-    /// Physical cores that the process may use: its affinity and its container's quota honoured (by <see cref="Environment.ProcessorCount"/>), hardware threads of
+    /// Physical cores that the process may use: its affinity and its container's quota honoured (by <see cref="MachineLimits"/>), hardware threads of
     /// one core counted once where the system says which they are.
     /// </summary>
     public static int UsableCores()
     {
-        int processors = Environment.ProcessorCount;
+        int processors = MachineLimits.Here.Processors();
         return OperatingSystem.IsLinux() && LinuxCores() is int cores and > 0 ? Math.Min(processors, cores) : processors;
     }
 
