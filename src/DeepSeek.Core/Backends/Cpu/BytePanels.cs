@@ -9,7 +9,8 @@ namespace DeepSeek.Backends.Cpu;
 
 /// <summary>
 /// Packs block formats and quantised activations for the assembled byte product. A step of 32 columns of a panel: 2 × 8 vectors of 16 rows × 4 columns, unsigned (q + 128);
-/// 2 vectors of 16 scales (4 where scales belong to 16 columns); 2 of minima, where there are any. A step of a tile: 8 × tokens × 4 columns, then for each token −128·Σ q,
+/// 2 vectors of 16 scales (4 where scales belong to 16 columns); as many of minima, where there are any (of two a step −1/128, which
+/// meets −128·Σ q). A step of a tile: 8 × tokens × 4 columns, then for each token −128·Σ q,
 /// scale, scale·Σ q, −128·Σ of the first and of the last 16.
 /// </summary>
 internal static unsafe class BytePanels
@@ -17,7 +18,7 @@ internal static unsafe class BytePanels
     private const int HalfRows = 16;
 
     /// <summary>Bytes of a step of a panel.</summary>
-    public static int PanelStep(BlockFormat format) => 1024 + (format.GroupElements == 16 ? 256 : 128) + (format.HasMinima ? 128 : 0);
+    public static int PanelStep(BlockFormat format) => 1024 + (format.GroupElements == 16 ? 256 : 128) * (format.HasMinima ? 2 : 1);
 
     /// <summary>Bytes of a step of a tile.</summary>
     public static int TileStep(int tokens) => 52 * tokens;
@@ -56,7 +57,10 @@ internal static unsafe class BytePanels
                 {
                     float* scales = (float*)(scratch + (long)r * rowBytes + columns);
                     for (int g = 0; g < perStep; g++) scaleTo[32 * g + r] = scales[perStep * b + g];
-                    if (format.HasMinima) scaleTo[32 * perStep + r] = scales[columns / 16 + b];
+                    if (!format.HasMinima) continue;
+                    float* minima = scales + columns / 16;
+                    if (perStep == 1) scaleTo[32 + r] = minima[b];
+                    else for (int g = 0; g < 2; g++) scaleTo[64 + 32 * g + r] = minima[2 * b + g] * (-1 / 128f);
                 }
             }
         }

@@ -61,7 +61,7 @@ internal readonly struct ByteProductPortable : IByteProduct
 internal static unsafe class IntegerDot
 {
     /// <summary>Bytes of working memory that <see cref="Rows"/> wants.</summary>
-    public static int ScratchBytes(int columns) => columns + columns / 4 + columns / 8;
+    public static int ScratchBytes(int columns) => columns + columns / 4 + columns / 4;
 
     /// <summary>y[t][n] for rows [first, first + count) and all tokens, without bias.</summary>
     public static void Rows(Capabilities capabilities, BlockFormat format, Weight w, int first, int count, QuantisedRows x, Tensor y, byte* scratch)
@@ -87,7 +87,8 @@ internal static unsafe class IntegerDot
                 sbyte* xq = (sbyte*)x.Q + at;
                 float* xs = (float*)x.Scales + at / 32, sums = (float*)x.Sums + at / 32;
                 float value = format.GroupElements == 32 ? Dot32<TProduct>(q, scales, xq, xs, columns) : Dot16<TProduct>(q, scales, xq, xs, columns);
-                to[(long)t * y.Stride] = format.HasMinima ? value + Plain(minima, sums, columns / 32) : value;
+                if (format.HasMinima) value += format.GroupElements == 32 ? Plain(minima, sums, columns / 32) : Minima16(minima, (int*)x.NegativeLanes + at / 4, xs, columns);
+                to[(long)t * y.Stride] = value;
             }
         }
     }
@@ -123,6 +124,19 @@ internal static unsafe class IntegerDot
             sum = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(a), scale, sum);
         }
         return Vector256.Sum(sum);
+    }
+
+    /// <summary>Minima of 16 elements each, from the sums of fours.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static float Minima16(float* minima, int* negative, float* xScales, int columns)
+    {
+        Vector256<float> sum = Vector256<float>.Zero;
+        for (int g = 0; g < columns / 32; g++)
+        {
+            Vector256<float> factor = Vector256.Create(Vector128.Create(minima[2 * g]), Vector128.Create(minima[2 * g + 1])) * xScales[g];
+            sum = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(Vector256.Load(negative + 8 * g)), factor, sum);
+        }
+        return -Vector256.Sum(sum);
     }
 
     private static float Plain(float* a, float* b, int count)

@@ -99,8 +99,9 @@ internal readonly unsafe struct Q8Rows : IRowFormat
 
     public static Vector512<float> Expand(Vector512<uint> bits) => throw new NotSupportedException();
 
+    /// <summary>16 signed bytes as 32 bits each.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<int> Widen(Vector128<sbyte> bytes)
+    internal static Vector512<int> Widen(Vector128<sbyte> bytes)
     {
         if (Avx512F.IsSupported) return Avx512F.ConvertToVector512Int32(bytes);
         Vector256<short> words = Vector256.Create(Vector128.WidenLower(bytes), Vector128.WidenUpper(bytes));

@@ -36,6 +36,7 @@ internal sealed unsafe class Kernels : IDisposable
         [
             (32, false, 4, [.. KernelCode.Bytesx4]), (32, true, 4, [.. KernelCode.BytesWithMinimax4]), (16, false, 4, [.. KernelCode.BytesInSixteensx4]),
             (32, false, 6, [.. KernelCode.Bytesx6]), (32, true, 6, [.. KernelCode.BytesWithMinimax6]), (16, false, 6, [.. KernelCode.BytesInSixteensx6]),
+            (16, true, 4, [.. KernelCode.BytesInSixteensWithMinimax4]), (16, true, 6, [.. KernelCode.BytesInSixteensWithMinimax6]),
         ];
         int bytesOfPanels = panels.Sum(p => NativeCode.BytesOf(p.Code.Length)) + NativeCode.BytesOf(KernelCode.Brains.Length);
         code = NativeCode.TryCreate(bytesOfPanels + sources.Sum(s => NativeCode.BytesOf(s.One.Length) + NativeCode.BytesOf(s.Two.Length) + NativeCode.BytesOf(s.Four.Length)));

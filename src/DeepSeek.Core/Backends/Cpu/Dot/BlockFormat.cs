@@ -4,7 +4,7 @@ using DeepSeek.Tensors;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>
-/// A block format as whole numbers: element = scale·q + minimum, q a signed byte, a scale for each group of 16 or 32 elements, minima (where the format has them) for each 32.
+/// A block format as whole numbers: element = scale·q + minimum, q a signed byte, a scale for each group of 16 or 32 elements, and a minimum where the format has them.
 /// </summary>
 internal unsafe interface IBlockFormat
 {
@@ -24,7 +24,7 @@ internal unsafe interface IBlockFormat
     /// <param name="block">The stored block.</param>
     /// <param name="q">Whole numbers. [Elements]</param>
     /// <param name="scales">[Elements / GroupElements]</param>
-    /// <param name="minima">[Elements / 32]; untouched where there are none.</param>
+    /// <param name="minima">[Elements / GroupElements]; untouched where there are none.</param>
     static abstract void Unpack(byte* block, sbyte* q, float* scales, float* minima);
 }
 
@@ -63,12 +63,12 @@ internal sealed unsafe class BlockFormat
     public void ReadRow(byte* row, int columns, float* to)
     {
         sbyte* q = stackalloc sbyte[256];
-        float* scales = stackalloc float[16], minima = stackalloc float[8];
-        new Span<float>(minima, 8).Clear();
+        float* scales = stackalloc float[16], minima = stackalloc float[16];
+        new Span<float>(minima, 16).Clear();
         for (int k = 0; k < columns; k += Elements, row += Bytes)
         {
             unpack(row, 1, q, scales, minima);
-            for (int i = 0; i < Elements; i++) to[k + i] = scales[i / GroupElements] * q[i] + minima[i / 32];
+            for (int i = 0; i < Elements; i++) to[k + i] = scales[i / GroupElements] * q[i] + minima[i / GroupElements];
         }
     }
 
@@ -83,11 +83,28 @@ internal sealed unsafe class BlockFormat
         DType.Q4_K => Make<Q4_K>(&PackRows<Q4_K>),
         DType.Q5_K => Make<Q5_K>(&PackRows<Q5_K>),
         DType.Q6_K => Make<Q6_K>(&PackRows<Q6_K>),
+        DType.Q2_K => Make<Q2_K>(null),
+        DType.Q3_K => Make<Q3_K>(null),
+        DType.TQ1_0 => Make<TQ1_0>(null),
+        DType.TQ2_0 => Make<TQ2_0>(null),
+        DType.IQ1_S => MakeLattice<IQ1_S>(),
+        DType.IQ1_M => MakeLattice<IQ1_M>(),
+        DType.IQ2_XXS => MakeLattice<IQ2_XXS>(),
+        DType.IQ2_XS => MakeLattice<IQ2_XS>(),
+        DType.IQ2_S => MakeLattice<IQ2_S>(),
+        DType.IQ3_XXS => MakeLattice<IQ3_XXS>(),
+        DType.IQ3_S => MakeLattice<IQ3_S>(),
         DType.IQ4_NL => Make<IQ4_NL>(&PackRows<IQ4_NL>),
         DType.IQ4_XS => Make<IQ4_XS>(null),
         DType.MXFP4 => Make<MXFP4>(&PackRows<MXFP4>),
         _ => null,
     };
+
+    private static BlockFormat MakeLattice<T>() where T : struct, IBlockFormat
+    {
+        Lattice.Prepare();
+        return Make<T>(null);
+    }
 
     private static BlockFormat Make<T>(delegate*<PanelRows, int, byte*, float*, int, void> pack) where T : struct, IBlockFormat
         => new(T.Elements, T.Bytes, T.GroupElements, T.HasMinima, &UnpackRow<T>, pack);
@@ -112,7 +129,7 @@ internal sealed unsafe class BlockFormat
             row += T.Bytes;
             q += T.Elements;
             scales += T.Elements / T.GroupElements;
-            minima += T.Elements / 32;
+            minima += T.Elements / T.GroupElements;
         }
     }
 

@@ -33,6 +33,7 @@ internal static class KernelCatalogue
             yield return ($"Bytesx{tokens}", new BytePanelAssembly(tokens, groups: 1, minima: false).Assemble());
             yield return ($"BytesWithMinimax{tokens}", new BytePanelAssembly(tokens, groups: 1, minima: true).Assemble());
             yield return ($"BytesInSixteensx{tokens}", new BytePanelAssembly(tokens, groups: 2, minima: false).Assemble());
+            yield return ($"BytesInSixteensWithMinimax{tokens}", new BytePanelAssembly(tokens, groups: 2, minima: true).Assemble());
         }
         yield return ("Brains", new BrainPanelAssembly(12).Assemble());
     }

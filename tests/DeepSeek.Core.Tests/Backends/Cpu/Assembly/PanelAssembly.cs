@@ -70,12 +70,13 @@ internal abstract class PanelAssembly(int tokens) : KernelAssembler
 }
 
 /// <summary>
-/// Bytes: a step is 32 columns. Panel: 2 × 8 vectors of 16 rows × 4 columns (unsigned: q + 128), then vectors of 16 scales for each half (and for each 16 columns), then of minima.
+/// Bytes: a step is 32 columns. Panel: 2 × 8 vectors of 16 rows × 4 columns (unsigned: q + 128), then vectors of 16 scales for each half (and for each 16 columns), then of minima,
+/// where there are two a step as −1/128 of what they are.
 /// Tile: 8 × tokens × 4 columns, then for each token: −128·Σ q, scale, scale·Σ q, −128·Σ of the first and of the last 16.
 /// </summary>
 internal sealed class BytePanelAssembly(int tokens, int groups, bool minima) : PanelAssembly(tokens)
 {
-    protected override int PanelStep => 1024 + 128 * groups + (minima ? 128 : 0);
+    protected override int PanelStep => 1024 + 128 * groups * (minima ? 2 : 1);
 
     protected override int TileStep => 52 * Tokens;
 
@@ -117,8 +118,18 @@ internal sealed class BytePanelAssembly(int tokens, int groups, bool minima) : P
                     C.vfmadd231ps(Acc(h, t), Sum(h, t), p);
                 }
             }
+            if (!minima || groups == 1) continue;
+            for (int h = 0; h < 2; h++) C.vmovups(w[h], __zmmword_ptr[r8 + 1024 + 128 * groups + 128 * g + 64 * h]);
+            for (int t = 0; t < Tokens; t++)
+            {
+                C.vpbroadcastd(x, __dword_ptr[Factor(3 + g, t)]);
+                C.vbroadcastss(p, __dword_ptr[Factor(1, t)]);
+                C.vcvtdq2ps(x, x);
+                C.vmulps(x, x, p);
+                for (int h = 0; h < 2; h++) C.vfmadd231ps(Acc(h, t), w[h], x);
+            }
         }
-        if (!minima) return;
+        if (!minima || groups == 2) return;
         for (int h = 0; h < 2; h++) C.vmovups(w[h], __zmmword_ptr[r8 + 1024 + 128 * groups + 64 * h]);
         for (int t = 0; t < Tokens; t++)
         {
