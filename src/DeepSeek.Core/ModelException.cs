@@ -103,6 +103,22 @@ public sealed class ModelMemoryException : ModelException
     public long AvailableBytes { get; }
 }
 
+/// <summary>
+/// A device cannot be used: there is none of that kind, its driver refuses, or it was lost while a model ran on it (unplugged, reset, a failed kernel). After a loss every
+/// request of the model fails with this error; dispose the model and load it again, on this device or another. Too little of a device's memory is a <see cref="ModelMemoryException"/>.
+/// </summary>
+public sealed class DeviceException : ModelException
+{
+    /// <summary>Creates an error.</summary>
+    public DeviceException() { }
+
+    /// <summary>Creates an error with a message.</summary>
+    public DeviceException(string message) : base(message) { }
+
+    /// <summary>Creates an error with a message and its cause.</summary>
+    public DeviceException(string message, Exception? innerException) : base(message, innerException) { }
+}
+
 /// <summary>The engine's queue is full; try again later, or load the model with a longer queue.</summary>
 public sealed class EngineBusyException : ModelException
 {

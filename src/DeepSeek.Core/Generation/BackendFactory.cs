@@ -10,6 +10,7 @@ internal static class BackendFactory
         => options.Device == ComputeDevice.Reference ? new ReferenceBackend()
             : options.Device == ComputeDevice.Cpu
                 ? new CpuBackend(new CpuBackendOptions { Threads = options.Threads, DisabledInstructionSets = options.DisabledInstructionSets, Reproducible = options.Reproducible })
+                : options.Device is IBackendDevice device ? device.CreateBackend(options)
                 : throw new InvalidOptionException($"The device '{options.Device.Name}' is of a package that does not match this one. Use the same version of all DeepSeek packages.");
 
     /// <summary>Threads of computation.</summary>
