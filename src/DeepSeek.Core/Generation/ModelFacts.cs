@@ -8,8 +8,8 @@ namespace DeepSeek.Generation;
 /// <param name="Architecture">model_type.</param>
 /// <param name="Format">File format and the number format of most bytes.</param>
 /// <param name="ParameterCount">All parameters.</param>
-/// <param name="ActiveParameterCount">Those that a token uses: chosen experts only.</param>
-/// <param name="BytesPerToken">Bytes of weights that a token reads: chosen experts only, one row of the embedding.</param>
+/// <param name="ActiveParameterCount">Those that a token uses: chosen experts only, draft modules left out.</param>
+/// <param name="BytesPerToken">Bytes of weights that a token reads: chosen experts only, one row of the embedding, draft modules left out.</param>
 internal sealed record ModelFacts(string Name, string Architecture, string Format, long ParameterCount, long ActiveParameterCount, long BytesPerToken)
 {
     public static ModelFacts Of(Checkpoint checkpoint)
@@ -18,6 +18,7 @@ internal sealed record ModelFacts(string Name, string Architecture, string Forma
         int experts = Math.Max(config.Int("n_routed_experts", config.Int("num_experts", config.Int("num_local_experts", 0, 0, 1 << 16), 0, 1 << 16), 0, 1 << 16), 0);
         double used = experts == 0 ? 1 : Math.Min(1, config.Int("num_experts_per_tok", experts, 1, 1 << 16) / (double)experts);
         bool tied = !checkpoint.Contains("lm_head.weight");
+        string draft = $"model.layers.{config.Int("num_hidden_layers", int.MaxValue, 0, int.MaxValue)}."; // behind the last layer
         long all = 0;
         double active = 0, bytes = 0;
         var byType = new Dictionary<DType, long>();
@@ -28,6 +29,7 @@ internal sealed record ModelFacts(string Name, string Architecture, string Forma
             all += count;
             byType[t.Type] = byType.GetValueOrDefault(t.Type) + t.Bytes;
             double share = t.Name.Contains(".experts.", StringComparison.Ordinal) ? used : t.Name == "model.embed_tokens.weight" && !tied ? 0 : 1;
+            if (t.Name.StartsWith(draft, StringComparison.Ordinal)) share = 0;
             active += share * count;
             bytes += share * t.Bytes;
         }

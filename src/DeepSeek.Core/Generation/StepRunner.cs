@@ -211,7 +211,7 @@ internal sealed class StepRunner
             from = model.Draft(draftLayout, input, cache.Storage);
             if (count == 0) return;
             Tensor scores = backend.Rent(count, model.VocabularySize);
-            model.Logits(scores, from, draftLayout.OutputRows);
+            model.DraftLogits(scores, from, draftLayout.OutputRows);
             rows = 0;
             for (int k = 0; k < count; k++)
             {

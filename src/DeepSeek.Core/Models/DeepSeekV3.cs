@@ -8,8 +8,8 @@ namespace DeepSeek.Models;
 /// <summary>
 /// DeepSeek-V3, R1 and V3.1 (https://arxiv.org/abs/2412.19437; reference: transformers' DeepseekV3ForCausalLM), and Kimi K2: V2's latent attention; experts chosen by
 /// sigmoid scores plus a bias that balances their load, within the groups with the best two, weights normalised over the chosen ones and scaled. Behind the layers a
-/// module for multi-token prediction (section 2.2): from a position's hidden state and the token behind it, it guesses the token behind that. It shares embedding and head
-/// with the model; the copies that checkpoints hold are left alone.
+/// module for multi-token prediction (section 2.2): from a position's hidden state and the token behind it, it guesses the token behind that. Its embedding and head are the
+/// checkpoint's own copies, where it has them, else the model's.
 /// </summary>
 internal sealed class DeepSeekV3 : Decoder
 {
@@ -45,7 +45,7 @@ internal sealed class DeepSeekV3 : Decoder
         long mark = Backend.Mark();
         Tensor pair = Backend.Rent(step.TokenCount, 2 * HiddenSize);               // [T, 2·D]
         Tensor e = pair.TakeColumns(0, HiddenSize), before = pair.TakeColumns(HiddenSize, HiddenSize);
-        Embed(e, step);
+        Embed(e, step, draft.Embedding);
         Backend.RmsNorm(e, e, draft.EmbeddingNorm, Shape.RmsNormEps);
         Backend.RmsNorm(before, hidden, draft.HiddenNorm, Shape.RmsNormEps);
         Backend.MatMul(h, pair, draft.Projection);                                 // h = W·[norm(E(t)) | norm(h′)]
@@ -53,6 +53,12 @@ internal sealed class DeepSeekV3 : Decoder
         Backend.RmsNorm(h, h, draft.Norm, Shape.RmsNormEps);
         Backend.Release(mark);
         return h;
+    }
+
+    public override void DraftLogits(Tensor logits, Tensor hidden, ReadOnlySpan<int> rows)
+    {
+        if (draft?.Head is { } own) Backend.Head(logits, hidden, rows, own);
+        else Logits(logits, hidden, rows);
     }
 
     private void Forward(Layer layer, Tensor h, Tensor factors, StepLayout step, CacheStorage cache)
@@ -79,13 +85,15 @@ internal sealed class DeepSeekV3 : Decoder
     {
         int layer = config.Decoder.NumHiddenLayers, d = config.Decoder.HiddenSize;
         string name = $"model.layers.{layer}.";
-        return new DraftModule(source.Vector(name + "enorm.weight", d), source.Vector(name + "hnorm.weight", d), source.Matrix(name + "eh_proj.weight", d, 2 * d),
-            BindLayer(source, config, layer, 1), source.Vector(name + "shared_head.norm.weight", d));
+        DeviceWeight? Copy(string part, WeightRole role)
+            => source.Checkpoint.Contains(name + part) ? source.Backend.Prepare(source.Checkpoint.Get(name + part, config.Decoder.VocabSize, d), role) : null;
+        return new DraftModule(Copy("embed_tokens.weight", WeightRole.Embedding), source.Vector(name + "enorm.weight", d), source.Vector(name + "hnorm.weight", d), source.Matrix(name + "eh_proj.weight", d, 2 * d),
+            BindLayer(source, config, layer, 1), source.Vector(name + "shared_head.norm.weight", d), Copy("shared_head.head.weight", WeightRole.Head));
     }
 
     private sealed record Layer(MultiHeadLatentAttention Attention, FeedForward Mlp);
 
-    private sealed record DraftModule(DeviceWeight EmbeddingNorm, DeviceWeight HiddenNorm, DeviceWeight Projection, Layer Layer, DeviceWeight Norm);
+    private sealed record DraftModule(DeviceWeight? Embedding, DeviceWeight EmbeddingNorm, DeviceWeight HiddenNorm, DeviceWeight Projection, Layer Layer, DeviceWeight Norm, DeviceWeight? Head);
 
     private sealed record Config(DecoderConfig Decoder, LatentConfig Heads, RouterSettings? Router, int NumNextnPredictLayers, bool RopeInterleave)
     {

@@ -28,7 +28,7 @@ internal abstract class Model
     /// <summary>Runs a step: appends to the cache and returns the hidden states after the final norm. [T, D], scratch memory of the backend.</summary>
     public abstract Tensor Forward(StepLayout step, CacheStorage cache);
 
-    /// <summary>logits of the given rows of what <see cref="Forward"/> (or <see cref="Draft"/>) returned. [rows.Length, VocabularySize]</summary>
+    /// <summary>logits of the given rows of what <see cref="Forward"/> returned. [rows.Length, VocabularySize]</summary>
     public abstract void Logits(Tensor logits, Tensor hidden, ReadOnlySpan<int> rows);
 
     /// <summary>Tokens ahead that the draft module was trained for; 0: the model has none.</summary>
@@ -37,9 +37,12 @@ internal abstract class Model
     /// <summary>
     /// Runs the draft module (multi-token prediction, spec 2.7): row t holds the hidden state of position p − 1 as <see cref="Forward"/> (or this method) returned it, and the
     /// step's token t at position p ≥ 1 is the token behind it. Appends to the module's own stream, whose row p so depends on tokens up to p only (there is no row 0), and
-    /// returns hidden states for <see cref="Logits"/>, which then are of position p + 1. Chained drafts hand the result back with the drafted token. [T, D]
+    /// returns hidden states for <see cref="DraftLogits"/>, which then are of position p + 1. Chained drafts hand the result back with the drafted token. [T, D]
     /// </summary>
     public virtual Tensor Draft(StepLayout step, Tensor hidden, CacheStorage cache) => throw new NotSupportedException("This model has no draft module.");
+
+    /// <summary>logits of the given rows of what <see cref="Draft"/> returned: by the module's own head where it has one. [rows.Length, VocabularySize]</summary>
+    public virtual void DraftLogits(Tensor logits, Tensor hidden, ReadOnlySpan<int> rows) => Logits(logits, hidden, rows);
 }
 
 /// <summary>What an architecture needs to bind its weights.</summary>

@@ -68,6 +68,41 @@ public class DraftTests
         Assert.InRange(right, greedy.Length / 3, greedy.Length);
     });
 
+    /// <summary>The module reads the checkpoint's own copies of embedding and head, the model's where there are none.</summary>
+    [Fact]
+    public void TheModulesOwnEmbeddingAndHead_AreUsed()
+    {
+        (float[] main, float[] shared) = Drafted(_ => { });
+        Assert.Equal((main, shared), Drafted(c => c.AddCopy("model.embed_tokens.weight", Module + "embed_tokens.weight").AddCopy("lm_head.weight", Module + "shared_head.head.weight")), Same);
+        (float[] sameMain, float[] otherHead) = Drafted(c => c.AddCopy("model.embed_tokens.weight", Module + "shared_head.head.weight"));
+        (float[] stillMain, float[] otherTable) = Drafted(c => c.AddCopy("lm_head.weight", Module + "embed_tokens.weight"));
+        Assert.Equal(main, sameMain);
+        Assert.Equal(main, stillMain);
+        Assert.True(Golden.Nmse(otherHead, shared) > 0.1);
+        Assert.True(Golden.Nmse(otherTable, shared) > 1e-3);
+        foreach (string copy in new[] { "embed_tokens.weight", "shared_head.head.weight" })
+            Assert.Contains(Module + copy, Assert.Throws<InvalidModelFileException>(() => Drafted(c => c.Add(Module + copy, [3, 96], new float[3 * 96]))).Message, StringComparison.Ordinal);
+
+        static bool Same((float[] Main, float[] Draft) a, (float[] Main, float[] Draft) b) => a.Main.SequenceEqual(b.Main) && a.Draft.SequenceEqual(b.Draft);
+    }
+
+    private const string Module = "model.layers.3.";
+
+    /// <summary>The last logits of the golden DeepSeek-V3 with a module made of its last layer, and the module's.</summary>
+    private static (float[] Main, float[] Draft) Drafted(Action<MemoryCheckpoint> change)
+    {
+        using MemoryCheckpoint checkpoint = MemoryCheckpoint.Load(SharedData.Local("golden", "deepseek-v3")).With("num_nextn_predict_layers", 1);
+        foreach (string name in checkpoint.Tensors.Select(t => t.Name).Where(n => n.StartsWith("model.layers.2.", StringComparison.Ordinal)).ToArray())
+            checkpoint.AddCopy(name, name.Replace("model.layers.2.", Module, StringComparison.Ordinal));
+        foreach (string norm in new[] { "enorm", "hnorm", "shared_head.norm" }) checkpoint.AddCopy("model.norm.weight", $"{Module}{norm}.weight");
+        checkpoint.Add(Module + "eh_proj.weight", [96, 192], Enumerable.Range(0, 96 * 192).Select(i => i % 192 % 96 == i / 192 ? 0.5f : 0).ToArray());
+        change(checkpoint);
+        using var backend = new ReferenceBackend();
+        using var run = new ModelRun(checkpoint, backend);
+        float[] main = run.Step((0, [5, 6, 7, 8]))[^1];
+        return (main, run.Draft(0, 1, run.Hidden[..^1], [6, 7, 8]).Logits[^1]);
+    }
+
     private static int[] Ints(JsonElement list) => [.. list.EnumerateArray().Select(x => x.GetInt32())];
 
     private static void With(Action<ModelRun> test)

@@ -65,6 +65,9 @@ internal sealed unsafe class MemoryCheckpoint : Checkpoint
 
     public MemoryCheckpoint Add(string name, long[] shape, ReadOnlySpan<float> numbers) => Add(name, DType.F32, shape, MemoryMarshal.AsBytes(numbers));
 
+    /// <summary>Adds a tensor with the contents of another one.</summary>
+    public MemoryCheckpoint AddCopy(string from, string to) => Add(to, tensors[from].Type, tensors[from].Shape, new ReadOnlySpan<byte>((void*)tensors[from].Data, (int)tensors[from].Bytes));
+
     public override bool Contains(string name) => tensors.ContainsKey(name);
 
     public override Weight? Find(string name, int rows, int columns)

@@ -48,7 +48,7 @@ internal sealed class ModelRun : IDisposable
         }
         Tensor hidden = Model.Forward(layout, cache);
         Hidden = Rows(hidden);
-        return Logits(hidden);
+        return Logits(hidden, Model.Logits);
     }
 
     /// <summary>Runs the draft module: hidden states of positions p − 1, the tokens behind them at positions p. Returns the logits of every row, and the module's hidden states.</summary>
@@ -60,7 +60,7 @@ internal sealed class ModelRun : IDisposable
         Backend.Write(before, hidden.SelectMany(h => h).ToArray());
         Tensor result = Model.Draft(layout, before, cache);
         float[][] states = Rows(result);
-        return (Logits(result), states);
+        return (Logits(result, Model.DraftLogits), states);
     }
 
     /// <summary>Continues greedily behind the prompt, which is fed in one step.</summary>
@@ -85,10 +85,12 @@ internal sealed class ModelRun : IDisposable
         return [.. table];
     }
 
-    private float[][] Logits(Tensor hidden)
+    private delegate void Head(Tensor logits, Tensor hidden, ReadOnlySpan<int> rows);
+
+    private float[][] Logits(Tensor hidden, Head head)
     {
         Tensor logits = Backend.Rent(layout.TokenCount, Model.VocabularySize);
-        Model.Logits(logits, hidden, layout.OutputRows);
+        head(logits, hidden, layout.OutputRows);
         float[][] rows = Rows(logits);
         Backend.Release(mark);
         return rows;

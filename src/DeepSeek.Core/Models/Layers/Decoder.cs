@@ -66,8 +66,8 @@ internal abstract class Decoder : Model
         return streams.Count - 1;
     }
 
-    /// <summary>Writes the embeddings of the step's tokens. [T, D]</summary>
-    protected void Embed(Tensor h, StepLayout step) => Backend.Embed(h, embedding, step.Tokens);
+    /// <summary>Writes the embeddings of the step's tokens, from another table than the model's where one is given. [T, D]</summary>
+    protected void Embed(Tensor h, StepLayout step, DeviceWeight? table = null) => Backend.Embed(h, table ?? embedding, step.Tokens);
 
     /// <summary>The embeddings of the step's tokens, in scratch memory. [T, D]</summary>
     protected Tensor Embed(StepLayout step)
