@@ -34,7 +34,7 @@ public sealed partial class LanguageModel
         {
             GenerationOptions own = options with { Seed = unchecked(seed + i) };
             GenerationRequest request = NewRequest(prompt.Tokens, own, OutputGuide.For(loaded, prompt, own, true), followers: i == 0 ? [.. answers[1..].Select(a => a.Request)] : null);
-            answers[i] = new AnswerStream(request, NewReader(prompt, own, true), loaded.Engine);
+            answers[i] = new AnswerStream(request, NewReader(prompt, own, true), loaded.Engine, loaded.Prompter?.Calls, prompt.Text);
         }
         loaded.Engine.Submit(answers[0].Request);
         await using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(_ => { foreach (AnswerStream a in answers) loaded.Engine.Cancel(a.Request); }, null);

@@ -274,7 +274,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
         cancellationToken.ThrowIfCancellationRequested();
         ObjectDisposedException.ThrowIf(disposed != 0, this);
         Prompt prompt = render();
-        var answer = new AnswerStream(NewRequest(prompt.Tokens, options, OutputGuide.For(loaded, prompt, options, isChat)), NewReader(prompt, options, isChat), loaded.Engine);
+        var answer = new AnswerStream(NewRequest(prompt.Tokens, options, OutputGuide.For(loaded, prompt, options, isChat)), NewReader(prompt, options, isChat), loaded.Engine, loaded.Prompter?.Calls, prompt.Text);
         var updates = new List<GenerationUpdate>();
         loaded.Engine.Submit(answer.Request);
         await using CancellationTokenRegistration registration = cancellationToken.UnsafeRegister(_ => loaded.Engine.Cancel(answer.Request), null);

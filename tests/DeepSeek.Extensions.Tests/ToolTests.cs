@@ -248,6 +248,37 @@ public class ToolTests(Models models)
         Assert.True(prompt.IndexOf("rainy", StringComparison.Ordinal) is var rainy and > 0 && rainy < prompt.IndexOf("sunny", StringComparison.Ordinal), prompt);
     }
 
+    /// <summary>Colours drawn at random, in blanks and token borders that the template would not write: found in the cache all the same, unless the caller changed something.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task ACallThatComesBackIsFoundInTheCache(bool streamed)
+    {
+        const int block = 32; // tokens that the cache keeps together
+        AIFunctionDeclaration paint = AIFunctionFactory.CreateDeclaration("paint", "Paints", JsonElement.Parse(
+            """{"type":"object","properties":{"colours":{"type":"array","items":{"enum":["red","green","blue"]},"minItems":12,"maxItems":12}},"required":["colours"],"additionalProperties":false}"""));
+        ChatOptions options = With(paint);
+        (options.Temperature, options.Seed, options.ToolMode, options.MaxOutputTokens) = (2, 5, ChatToolMode.RequireSpecific("paint"), 2000);
+        options.RawRepresentationFactory = _ => new GenerationOptions { Tenant = streamed ? "streams" : "does not" };
+        List<ChatMessage> history = [new(ChatRole.System, "You paint."), new(ChatRole.User, "Paint.")];
+        for (int round = 0; round < 2; round++)
+        {
+            ChatResponse first = await AskAsync();
+            FunctionCallContent call = Assert.Single(Calls(first));
+            history.AddMessages(first);
+            history.Add(new(ChatRole.Tool, [new FunctionResultContent(call.CallId, "done")]));
+            long known = first.Usage!.InputTokenCount!.Value + first.Usage.OutputTokenCount!.Value - 1;
+            Assert.True(first.Usage.OutputTokenCount > 2 * block);
+            Assert.InRange((await AskAsync()).Usage!.CachedInputTokenCount!.Value, known / block * block, known);
+        }
+        string id = history.SelectMany(m => m.Contents).OfType<FunctionCallContent>().Last().CallId;
+        history = [.. history.Select(m => new ChatMessage(m.Role, [.. m.Contents.Select(c => c is FunctionCallContent f && f.CallId == id ? new FunctionCallContent("another", f.Name, f.Arguments) : c)]))];
+        ChatResponse changed = await AskAsync();
+        Assert.InRange(changed.Usage!.CachedInputTokenCount!.Value, 1, changed.Usage.InputTokenCount!.Value - 2 * block);
+
+        Task<ChatResponse> AskAsync() => streamed ? models.Client.GetStreamingResponseAsync(history, options).ToChatResponseAsync() : models.Client.GetResponseAsync(history, options);
+    }
+
     [Fact]
     public async Task ApprovalFlowsThroughTheRealPipeline()
     {

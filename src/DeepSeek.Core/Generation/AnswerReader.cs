@@ -15,12 +15,15 @@ internal sealed class AnswerReader(Tokenizer tokenizer, int[] hidden, OutputPars
     private readonly TokenStream stream = new(tokenizer, skipSpecialTokens: parser is null);
     private readonly StopDetector? stop = stops is { Count: > 0 } ? new StopDetector(stops) : null;
     private readonly List<GeneratedToken> pending = [];
+    private readonly List<ToolCall> calls = [];
+    private readonly List<TextRange> blocks = [];
+    private bool isCallLeftOut;
 
     /// <summary>A stop string has come, or the only call that is allowed: the rest is not wanted.</summary>
     public bool Stopped { get; private set; }
 
     /// <summary>Whether tools were called.</summary>
-    public bool HasCalls { get; private set; }
+    public bool HasCalls => calls.Count > 0;
 
     /// <summary>Tokens whose text has not come out yet.</summary>
     public IReadOnlyList<GeneratedToken> Pending => pending;
@@ -41,6 +44,12 @@ internal sealed class AnswerReader(Tokenizer tokenizer, int[] hidden, OutputPars
         if (!Stopped && stop?.Flush() is { Length: > 0 } rest) Update(UpdateKind.Answer, rest, updates);
     }
 
+    /// <summary>The calls as the model wrote them, for the next prompt; null where there are none, or where the prompt cannot hold them as they are.</summary>
+    /// <param name="prompt">The prompt's text.</param>
+    /// <param name="answer">All tokens of the answer.</param>
+    public WrittenCalls? Written(string prompt, ReadOnlySpan<int> answer)
+        => HasCalls && !isCallLeftOut ? WrittenCalls.From(tokenizer, parser!.Dialect!, hidden, prompt, answer, calls, blocks) : null;
+
     private void Feed(string text, List<GenerationUpdate> updates)
     {
         if (text.Length == 0) return;
@@ -52,7 +61,11 @@ internal sealed class AnswerReader(Tokenizer tokenizer, int[] hidden, OutputPars
     {
         foreach (OutputEvent e in events)
         {
-            if (Stopped) return;
+            if (Stopped)
+            {
+                isCallLeftOut |= HasCalls && e.Block == blocks[^1];
+                return;
+            }
             switch (e.Kind)
             {
                 case OutputKind.Reasoning:
@@ -63,8 +76,10 @@ internal sealed class AnswerReader(Tokenizer tokenizer, int[] hidden, OutputPars
                     break;
                 default:
                     if (stop?.Flush() is { Length: > 0 } held) Update(UpdateKind.Answer, held, updates);
-                    HasCalls = true;
-                    updates.Add(new GenerationUpdate(UpdateKind.ToolCall, "") { ToolCall = new ToolCall(NewId(), e.Call!.Name, e.Call.Arguments), Tokens = Released() });
+                    var call = new ToolCall(NewId(), e.Call!.Name, e.Call.Arguments);
+                    calls.Add(call);
+                    blocks.Add(e.Block);
+                    updates.Add(new GenerationUpdate(UpdateKind.ToolCall, "") { ToolCall = call, Tokens = Released() });
                     Stopped = !allowsSeveralCalls;
                     break;
             }

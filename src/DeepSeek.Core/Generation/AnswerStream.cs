@@ -1,7 +1,12 @@
 namespace DeepSeek.Generation;
 
 /// <summary>The consumer's side of one answer: waits for tokens, and turns them into updates up to the last one. For one thread.</summary>
-internal sealed class AnswerStream(GenerationRequest request, AnswerReader reader, Engine engine)
+/// <param name="request">What is answered.</param>
+/// <param name="reader">Makes updates of tokens.</param>
+/// <param name="engine">Who answers.</param>
+/// <param name="store">Where the answer's calls are remembered; null where they are not.</param>
+/// <param name="prompt">The text that is answered.</param>
+internal sealed class AnswerStream(GenerationRequest request, AnswerReader reader, Engine engine, WrittenCallStore? store, string prompt)
 {
     private int seen;
     private bool hasEnded;
@@ -33,6 +38,7 @@ internal sealed class AnswerStream(GenerationRequest request, AnswerReader reade
             reader.Finish(updates);
         }
         if (!hasEnded && !reader.Stopped) return;
+        if (store is not null && reader.Written(prompt, request.Answer(seen)) is { } written) store.Add(written);
         FinishReason reason = reader.HasCalls && (reader.Stopped || request.FinishReason == FinishReason.Stop) ? FinishReason.ToolCalls : reader.Stopped ? FinishReason.Stop : request.FinishReason;
         updates.Add(new GenerationUpdate(UpdateKind.End, "") { FinishReason = reason, Usage = request.Usage(seen), Tokens = [.. reader.Pending] });
         IsOver = true;

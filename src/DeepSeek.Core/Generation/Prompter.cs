@@ -11,9 +11,15 @@ namespace DeepSeek.Generation;
 /// <param name="Dialect">How calls are written; null where nothing is a call.</param>
 internal sealed record Prompt(string Text, int[] Tokens, bool StartsInThought, ToolCallDialect? Dialect);
 
-/// <summary>Writes prompts by the model's chat template, and says what the answer to them will look like. Immutable and thread-safe.</summary>
+/// <summary>Writes prompts by the model's chat template, and says what the answer to them will look like. Thread-safe; it remembers calls, and nothing else.</summary>
 internal sealed class Prompter(ChatTemplate template, Tokenizer tokenizer, TimeProvider clock)
 {
+    /// <summary>The calls that the model wrote lately: they are written in its own tokens again.</summary>
+    public WrittenCallStore Calls { get; } = new();
+
+    /// <summary>How the model writes calls; null where its template knows no tools.</summary>
+    public ToolCallDialect? Dialect => template.Dialect;
+
     /// <summary>Whether answers may begin with a thought.</summary>
     public bool MayThink { get; } = template.Source.Contains(ReasoningSplitter.Close, StringComparison.Ordinal) || tokenizer.IdOf(ReasoningSplitter.Close) is not null;
 
@@ -35,7 +41,8 @@ internal sealed class Prompter(ChatTemplate template, Tokenizer tokenizer, TimeP
             prompt = prompt with { Text = prompt.Text.TrimEnd() + "\n\n" + ReasoningSplitter.Close + "\n\n" };
             opened = false;
         }
-        return new Prompt(prompt.Text, tokenizer.Encode(prompt, options.ParseSpecialTokensInMessages), opened, tools is null ? null : template.Dialect);
+        (string text, int[] tokens) = CallReplay.Encode(prompt, messages, template.Dialect, Calls, tokenizer, options.ParseSpecialTokensInMessages);
+        return new Prompt(text, tokens, opened, tools is null ? null : template.Dialect);
     }
 
     private static Dictionary<string, JsonElement> Variables(GenerationOptions options)

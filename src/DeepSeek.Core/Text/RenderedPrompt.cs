@@ -13,4 +13,21 @@ internal sealed record RenderedPrompt(string Text, IReadOnlyList<TextRange> Untr
 {
     /// <summary>A prompt that is the program's own text throughout.</summary>
     public static RenderedPrompt Trusted(string text) => new(text, []);
+
+    /// <summary>Whether the caller wrote this character.</summary>
+    public bool IsUntrusted(int at)
+    {
+        int low = 0, high = Untrusted.Count;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (Untrusted[middle].End <= at) low = middle + 1;
+            else high = middle;
+        }
+        return low < Untrusted.Count && Untrusted[low].Start <= at;
+    }
+
+    /// <summary>A part of it.</summary>
+    public RenderedPrompt Slice(int start, int end)
+        => new(Text[start..end], [.. Untrusted.Where(r => r.End > start && r.Start < end).Select(r => new TextRange(Math.Max(r.Start, start) - start, Math.Min(r.End, end) - start))]);
 }

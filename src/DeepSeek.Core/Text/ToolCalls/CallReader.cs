@@ -68,31 +68,44 @@ internal ref struct CallReader(ReadOnlySpan<char> text)
             Outcome = Outcome.Malformed;
             return false;
         }
-        ReadOnlySpan<char> rest = Rest;
-        if (char.IsHighSurrogate(rest[^1])) rest = rest[..^1];
-        byte[] bytes = new byte[Encoding.UTF8.GetByteCount(rest)];
-        Encoding.UTF8.GetBytes(rest, bytes);
-        var reader = new Utf8JsonReader(bytes, isFinalBlock: false, default);
-        try
+        // In windows that grow: an object is short, what follows it may be long.
+        for (int window = 2048; ; window = window > Rest.Length / 4 ? Rest.Length : window * 4)
         {
-            do
+            ReadOnlySpan<char> rest = Rest[..Math.Min(window, Rest.Length)];
+            if (char.IsHighSurrogate(rest[^1])) rest = rest[..^1];
+            byte[] bytes = new byte[Encoding.UTF8.GetByteCount(rest)];
+            Encoding.UTF8.GetBytes(rest, bytes);
+            try
             {
-                if (reader.Read()) continue;
-                Outcome = Outcome.Incomplete;
+                if (ObjectLength(bytes) is { } length)
+                {
+                    value = Parse(bytes.AsMemory(0, length));
+                    Position += Encoding.UTF8.GetCharCount(bytes, 0, length);
+                    Outcome = Outcome.Complete;
+                    return true;
+                }
+            }
+            catch (JsonException)
+            {
+                Outcome = Outcome.Malformed;
                 return false;
             }
-            while (reader.CurrentDepth > 0 || reader.TokenType != JsonTokenType.EndObject);
-            int consumed = (int)reader.BytesConsumed;
-            value = Parse(bytes.AsMemory(0, consumed));
-            Position += Encoding.UTF8.GetCharCount(bytes, 0, consumed);
-            Outcome = Outcome.Complete;
-            return true;
-        }
-        catch (JsonException)
-        {
-            Outcome = Outcome.Malformed;
+            if (window < Rest.Length) continue;
+            Outcome = Outcome.Incomplete;
             return false;
         }
+    }
+
+    /// <summary>How many bytes the object at the beginning takes; null where it goes on.</summary>
+    private static int? ObjectLength(byte[] bytes)
+    {
+        var reader = new Utf8JsonReader(bytes, isFinalBlock: false, default);
+        do
+        {
+            if (!reader.Read()) return null;
+        }
+        while (reader.CurrentDepth > 0 || reader.TokenType != JsonTokenType.EndObject);
+        return (int)reader.BytesConsumed;
     }
 
     /// <summary>A JSON document of its own memory. Half surrogate pairs, which no string can hold, count as malformed.</summary>

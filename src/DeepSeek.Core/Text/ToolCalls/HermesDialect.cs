@@ -13,6 +13,8 @@ internal sealed class HermesDialect : ToolCallDialect
 
     public override string CallsEnd => "";
 
+    public override string Closing => "</tool_call>";
+
     public override string AfterArguments => "}\n</tool_call>";
 
     protected override string Marker => "<tool_call>";

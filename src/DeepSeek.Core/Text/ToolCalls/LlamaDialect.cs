@@ -52,16 +52,33 @@ internal sealed class LlamaDialect : ToolCallDialect
         return Outcome.Complete;
     }
 
+    /// <summary>What a template writes is not the end of the text, and has no tag.</summary>
+    public override int FindWritten(string text, int from) => text.IndexOf("{\"name\": ", from, StringComparison.Ordinal);
+
+    public override bool ReadWritten(ReadOnlySpan<char> text, List<ParsedCall> calls, out int length)
+    {
+        var reader = new CallReader(text);
+        bool isCall = ReadObject(ref reader, calls) == Outcome.Complete;
+        length = reader.Position;
+        return isCall;
+    }
+
+    private static Outcome ReadObject(ref CallReader reader, List<ParsedCall> calls)
+    {
+        if (!reader.Object(out JsonElement call)) return reader.Outcome;
+        if (!call.TryGetProperty("name", out JsonElement name) || name.ValueKind != JsonValueKind.String || name.GetString()!.Length == 0
+            || !call.TryGetProperty("parameters", out JsonElement value) && !call.TryGetProperty("arguments", out value) || !CallReader.TryArguments(value, out JsonElement arguments)) return Outcome.Malformed;
+        calls.Add(new(name.GetString()!, arguments));
+        return Outcome.Complete;
+    }
+
     private static Outcome ReadObjects(ReadOnlySpan<char> text, bool isFinal, List<ParsedCall> calls)
     {
         var reader = new CallReader(text);
         while (true)
         {
             reader.SkipWhiteSpace();
-            if (!reader.Object(out JsonElement call)) return reader.Outcome;
-            if (!call.TryGetProperty("name", out JsonElement name) || name.ValueKind != JsonValueKind.String || name.GetString()!.Length == 0
-                || !call.TryGetProperty("parameters", out JsonElement value) && !call.TryGetProperty("arguments", out value) || !CallReader.TryArguments(value, out JsonElement arguments)) return Outcome.Malformed;
-            calls.Add(new(name.GetString()!, arguments));
+            if (ReadObject(ref reader, calls) is not Outcome.Complete and var outcome) return outcome;
             ReadOnlySpan<char> gap = reader.Rest;
             reader.SkipWhiteSpace();
             if (reader.IsAtEnd) return isFinal ? Outcome.Complete : Outcome.Incomplete;

@@ -14,6 +14,10 @@ internal sealed class OutputParser(ToolCallDialect? dialect, bool startsInReason
     private readonly ToolCallParser? calls = dialect?.CreateParser();
     private readonly StringBuilder reasoning = new();
     private readonly StringBuilder answer = new();
+    private int taken, passed;
+
+    /// <summary>How the model writes calls; null where tools are off.</summary>
+    public ToolCallDialect? Dialect => dialect;
 
     /// <summary>The text so far ends inside the reasoning.</summary>
     public bool IsReasoning => splitter.IsReasoning;
@@ -24,6 +28,7 @@ internal sealed class OutputParser(ToolCallDialect? dialect, bool startsInReason
     /// <summary>Takes the next piece of text and gives what it decides.</summary>
     public IReadOnlyList<OutputEvent> Feed(string text)
     {
+        taken += text.Length;
         splitter.Feed(text, reasoning, answer);
         return Collect(isFinal: false);
     }
@@ -39,7 +44,9 @@ internal sealed class OutputParser(ToolCallDialect? dialect, bool startsInReason
     {
         List<OutputEvent> events = [];
         if (reasoning.Length > 0) events.Add(new(OutputKind.Reasoning, reasoning.ToString()));
-        if (calls is not null) calls.Feed(answer.ToString(), events, isFinal);
+        passed += answer.Length;
+        // Behind the thought and the blank lines after it the output is passed on as it is: what is missing of it stands in front.
+        if (calls is not null) calls.Feed(answer.ToString(), taken - passed, events, isFinal);
         else if (answer.Length > 0) events.Add(new(OutputKind.Content, answer.ToString()));
         reasoning.Clear();
         answer.Clear();

@@ -21,6 +21,9 @@ internal abstract class ToolCallDialect
     /// <summary>What closes the list; the end of the turn follows.</summary>
     public abstract string CallsEnd { get; }
 
+    /// <summary>What a block that is whole ends with; empty where nothing closes it.</summary>
+    public virtual string Closing => CallsEnd.TrimStart();
+
     /// <summary>What stands between a call's arguments and the separator or the end.</summary>
     public abstract string AfterArguments { get; }
 
@@ -67,6 +70,12 @@ internal abstract class ToolCallDialect
 
     /// <summary>Reads a block at the start of a text. The answer for a text holds for everything that it may go on as; <paramref name="isFinal"/>: it does not go on.</summary>
     public abstract Outcome Read(ReadOnlySpan<char> text, bool isFinal, List<ParsedCall> calls, out int length);
+
+    /// <summary>Where in a conversation that a template wrote calls may begin, at or behind a place; −1 where nowhere.</summary>
+    public virtual int FindWritten(string text, int from) => text.IndexOf(Marker, from, StringComparison.Ordinal);
+
+    /// <summary>Reads calls at the start of a text that a template wrote, and that goes on behind them.</summary>
+    public virtual bool ReadWritten(ReadOnlySpan<char> text, List<ParsedCall> calls, out int length) => Read(text, isFinal: false, calls, out length) == Outcome.Complete;
 
     /// <summary>JSON as Python's json.dumps writes it: what the models saw in training.</summary>
     protected static string Json(JsonElement value) => Jinja.Json.Dump(Jinja.Json.Value(value), false, null, ", ", ": ", false, true, new Jinja.Meter()).Value;

@@ -23,8 +23,15 @@ internal sealed class ToolCallParser(ToolCallDialect dialect)
     private bool followsCall;
     private int nextAttempt;
 
-    /// <summary>Takes the next piece; <paramref name="isFinal"/>: it is the last.</summary>
-    public void Feed(string text, List<OutputEvent> events, bool isFinal)
+    /// <summary>Where <see cref="pending"/> begins in all of the text.</summary>
+    private int start;
+
+    /// <summary>Takes the next piece.</summary>
+    /// <param name="text">The piece.</param>
+    /// <param name="offset">Characters of the output that this parser was not given; they stand in front of all blocks.</param>
+    /// <param name="events">Where what it decides is added.</param>
+    /// <param name="isFinal">It is the last.</param>
+    public void Feed(string text, int offset, List<OutputEvent> events, bool isFinal)
     {
         pending.Append(text);
         // A block is looked at when it may have ended, and otherwise ever more rarely: the work stays linear in its length.
@@ -39,6 +46,7 @@ internal sealed class ToolCallParser(ToolCallDialect dialect)
                 int keep = isFinal ? 0 : dialect.HeldLength(rest, isFirst);
                 Content(rest[..^keep], events, isFinal);
                 pending.Append(rest.AsSpan(rest.Length - keep));
+                start += rest.Length - keep;
                 inBlock = false;
                 return;
             }
@@ -49,18 +57,22 @@ internal sealed class ToolCallParser(ToolCallDialect dialect)
             {
                 case Outcome.Incomplete when !isFinal:
                     pending.Append(rest.AsSpan(textLength));
+                    start += textLength;
                     inBlock = true;
                     nextAttempt = pending.Length < 256 ? 0 : pending.Length / 4 * 5;
                     return;
                 case Outcome.Complete:
-                    foreach (ParsedCall call in calls) events.Add(new(OutputKind.ToolCall, "", call));
+                    var block = new TextRange(offset + start + marker, offset + start + marker + length);
+                    foreach (ParsedCall call in calls) events.Add(new(OutputKind.ToolCall, "", call, block));
                     followsCall = true;
                     isFirst = false;
+                    start += marker + length;
                     rest = rest[(marker + length)..];
                     break;
                 default:
                     Content(rest[textLength..(marker + markerLength)], events, isFinal: false);
                     isFirst = false;
+                    start += marker + markerLength;
                     rest = rest[(marker + markerLength)..];
                     break;
             }
