@@ -18,11 +18,14 @@ public enum CacheType
 /// <summary>When tokens are drafted ahead and verified together. The text is the same with and without.</summary>
 public enum Speculation
 {
-    /// <summary>Where the model has a draft module and is not very small; drafting pauses while too few drafts are accepted.</summary>
+    /// <summary>
+    /// Where it pays, by how long steps with and without drafts take on this machine and how many drafts are accepted: by the model's draft module where it has one and is not very small,
+    /// else by looking up what followed when the last tokens stood in the text before. Not where more than four sequences share a step.
+    /// </summary>
     Auto,
     /// <summary>Never.</summary>
     Off,
-    /// <summary>By the model's draft module, or by looking the prompt up where it has none; drafting pauses while too few drafts are accepted.</summary>
+    /// <summary>By the model's draft module, or by looking the text up where it has none, whatever a step takes; drafting pauses while too few drafts are accepted.</summary>
     On,
 }
 

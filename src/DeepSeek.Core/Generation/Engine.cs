@@ -224,7 +224,9 @@ internal sealed class Engine : IDisposable
             EndAll(scheduler.Planned, error);
             return true;
         }
-        pace.Observe(result.Rows, started);
+        double seconds = pace.Since(started);
+        pace.Observe(result.Rows, seconds);
+        runner.Observe(seconds);
         allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
         for (int i = scheduler.Planned.Count - 1; i >= 0; i--)
         {

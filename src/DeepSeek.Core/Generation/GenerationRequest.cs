@@ -40,7 +40,7 @@ internal sealed class GenerationRequest : Request
         if (prompt.Length >= engine.ContextLength) throw new ContextLengthException(prompt.Length, engine.ContextLength);
         int capacity = (int)Math.Min((long)prompt.Length + settings.MaxTokens, engine.ContextLength);
         Sequence = new Sequence(prompt, capacity, blockTokens) { Request = this, Priority = settings.Priority, Tenant = settings.Tenant, DraftsByModule = draftsByModule };
-        drafts = new DraftPolicy(settings.Speculation == Speculation.Auto && !draftsByModule ? Speculation.Off : settings.Speculation);
+        drafts = new DraftPolicy(settings.Speculation);
         if (settings.Sampling.HasPenalties)
         {
             said = new Penalties(settings.Entries, capacity);
@@ -53,7 +53,7 @@ internal sealed class GenerationRequest : Request
 
     public override RowsWanted Rows => RowsWanted.Last;
 
-    public override int DraftLimit(int sequences) => settings.Speculation == Speculation.Auto && sequences > DraftPolicy.MostSequences ? 0 : drafts.Limit;
+    public override int DraftLimit(DraftCosts costs, int sequences) => drafts.Limit(costs, sequences);
 
     /// <summary>Generated tokens that were reasoning; valid when the feed has ended.</summary>
     public int ReasoningTokens => guide?.ReasoningTokens ?? 0;
@@ -111,7 +111,7 @@ internal sealed class GenerationRequest : Request
             token = sampler.Draw(logits, settings.Sampling, said, position);
         }
         LogProbabilities?.Record(Sequence.Length - Sequence.PromptLength, token);
-        if (drafts.Limit == 0) drafts.Idle();
+        drafts.Count();
         Sequence.Append(token);
         said?.AddAnswer(token);
         lastAt = clock.GetTimestamp();

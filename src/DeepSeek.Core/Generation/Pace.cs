@@ -21,13 +21,17 @@ internal sealed class Pace(TimeProvider clock, long parameters)
     /// <summary>Most tokens of the next step; at least one.</summary>
     public int Tokens => (int)Math.Clamp(tokensPerSecond * LongestStepSeconds * Share, 1, 1 << 20);
 
-    /// <summary>The present moment, for <see cref="Observe"/>.</summary>
+    /// <summary>The present moment, for <see cref="Since"/>.</summary>
     public long Now => clock.GetTimestamp();
 
+    /// <summary>Seconds since a moment.</summary>
+    public double Since(long moment) => clock.GetElapsedTime(moment).TotalSeconds;
+
     /// <summary>Learns from a step.</summary>
-    public void Observe(long tokens, long started)
+    /// <param name="tokens">Its rows.</param>
+    /// <param name="seconds">How long it took.</param>
+    public void Observe(long tokens, double seconds)
     {
-        double seconds = clock.GetElapsedTime(started).TotalSeconds;
         if (tokens < Math.Min(Telling, Tokens) || seconds <= 0) return;
         double seen = tokens / seconds;
         // Slower at once, faster by degrees: one lucky step must not make the next one too long.

@@ -43,8 +43,9 @@ internal abstract class Request
     public virtual void OnHidden(Backend backend, Tensor rows, int firstPosition) { }
 
     /// <summary>Most tokens that are worth drafting for the next step.</summary>
+    /// <param name="costs">What steps cost.</param>
     /// <param name="sequences">Sequences that share it.</param>
-    public virtual int DraftLimit(int sequences) => 0;
+    public virtual int DraftLimit(DraftCosts costs, int sequences) => 0;
 
     /// <summary>The token that a draft module's logits stand for; −1 where none is likely enough. It may change the logits.</summary>
     public virtual int Draft(Span<float> logits, int position, Sampler sampler) => Sampler.Largest(logits);

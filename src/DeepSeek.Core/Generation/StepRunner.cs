@@ -29,6 +29,8 @@ internal sealed class StepRunner
     private readonly float[] logits;
     private readonly int[] draftRows, drafting;
     private readonly Outcomes[] outcomes;
+    private readonly DraftCosts costs = new();
+    private int sequences, verified, tried;
 
     /// <summary>What became of a planned sequence.</summary>
     private struct Outcomes
@@ -69,6 +71,15 @@ internal sealed class StepRunner
         return outcomes[index].Done || error is not null;
     }
 
+    /// <summary>
+    /// Learns how long the last step took. It tells what drafts cost if all its rows are of sequences that generate, and if its module made as many drafts for the next step as it
+    /// verified: then it cost what every step costs in which that many are drafted.
+    /// </summary>
+    public void Observe(double seconds)
+    {
+        if (layout.TokenCount == sequences + verified && (!DraftsByModule || tried == verified)) costs.Observe(sequences, verified, seconds);
+    }
+
     /// <summary>Runs what was planned. An exception means that nothing of the step counts.</summary>
     public StepResult Run(IReadOnlyList<Sequence> planned)
     {
@@ -91,6 +102,7 @@ internal sealed class StepRunner
     private int Lay(IReadOnlyList<Sequence> planned)
     {
         layout.Clear();
+        (sequences, verified, tried) = (planned.Count, 0, 0);
         int prompt = 0;
         for (int i = 0; i < planned.Count; i++)
         {
@@ -104,6 +116,7 @@ internal sealed class StepRunner
             outcomes[i] = new Outcomes { FirstRow = layout.TokenCount, ValidRows = s.StepRows, Outputs = outputs };
             layout.Add(s.StepTokens, s.Computed, s.Blocks.Blocks[..cache.BlocksFor(s.Computed + s.StepRows)], outputs);
             prompt += Math.Clamp(s.PromptLength - s.Computed, 0, s.StepRows);
+            verified += s.DraftCount;
         }
         return prompt;
     }
@@ -177,12 +190,12 @@ internal sealed class StepRunner
     }
 
     /// <summary>Drafts what followed when the last tokens stood in the text before.</summary>
-    private static void LookUp(Sequence s, int sequences)
+    private void LookUp(Sequence s, int sequences)
     {
-        int limit = Math.Min(s.Request!.DraftLimit(sequences), s.Capacity - s.Length - 1);
+        int limit = Math.Min(s.Request!.DraftLimit(costs, sequences), s.Capacity - s.Length - 1);
         if (limit <= 0) return;
         int at = PromptLookup.Find(s.Tokens);
-        for (; at >= 0 && limit > 0 && at < s.Length; at++, limit--) s.AddDraft(s.Tokens[at]);
+        for (; at >= 0 && limit > 0; at++, limit--) s.AddDraft(s.Storage[at]); // behind the text stand the drafts: what repeats goes on repeating
     }
 
     /// <summary>
@@ -199,7 +212,7 @@ internal sealed class StepRunner
             if (!s.DraftsByModule || o.Error is not null) continue;
             int first = s.Computed - o.ValidRows + 1, valid = Math.Min(o.ValidRows, s.Length - first);
             if (valid <= 0) continue;
-            bool wanted = !o.Done && s.Pending == 1 && Math.Min(s.Request!.DraftLimit(planned.Count), s.Capacity - s.Length - 1) > 0;
+            bool wanted = !o.Done && s.Pending == 1 && Math.Min(s.Request!.DraftLimit(costs, planned.Count), s.Capacity - s.Length - 1) > 0;
             draftLayout.Add(s.Tokens.Slice(first, valid), first, s.Blocks.Blocks[..cache.BlocksFor(first + valid)], wanted ? 1 : 0);
             for (int r = 0; r < valid; r++) draftRows[rows++] = o.FirstRow + r;
             if (wanted) drafting[count++] = i;
@@ -210,6 +223,7 @@ internal sealed class StepRunner
             backend.Gather(input, from, draftRows.AsSpan(0, rows));
             from = model.Draft(draftLayout, input, cache.Storage);
             if (count == 0) return;
+            tried += count;
             Tensor scores = backend.Rent(count, model.VocabularySize);
             model.DraftLogits(scores, from, draftLayout.OutputRows);
             rows = 0;
@@ -220,7 +234,7 @@ internal sealed class StepRunner
                 int draft = s.Request!.Draft(logits, s.Length + s.DraftCount, sampler);
                 if (draft < 0) continue;
                 s.AddDraft(draft);
-                if (Math.Min(s.Request.DraftLimit(planned.Count), s.Capacity - s.Length - 1) <= s.DraftCount) continue;
+                if (Math.Min(s.Request.DraftLimit(costs, planned.Count), s.Capacity - s.Length - 1) <= s.DraftCount) continue;
                 draftRows[rows] = draftLayout.OutputRows[k];
                 drafting[rows++] = drafting[k];
             }

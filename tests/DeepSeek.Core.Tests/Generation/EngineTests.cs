@@ -128,6 +128,30 @@ public class EngineTests
         Assert.True(engine.Engine.Statistics.Steps < 60 - usage.AcceptedTokens + 6);
     }
 
+    /// <summary>What a draft brings is what it costs: where rows are dear, drafting stops; the text is the same, and so it is where the clock tells nonsense.</summary>
+    [Theory]
+    [InlineData(true, 1)]
+    [InlineData(true, 11)]
+    [InlineData(false, 1)]
+    [InlineData(false, 11)]
+    public async Task DraftingStops_WhereItDoesNotPay_ByTheClock(bool module, int rowMilliseconds)
+    {
+        var clock = new ManualClock();
+        // A step takes 10 ms, and what each row behind the first one of its sequence costs.
+        using var engine = new FakeEngine(blocks: 400, blockTokens: 8, drafts: module, speculation: Speculation.Auto, clock: clock,
+            beforeForward: step => clock.Advance(10 + rowMilliseconds * (step.TokenCount - step.Sequences.Length)));
+        // Without a module text has to repeat itself, as hashes do not by themselves.
+        int[] prompt = Tokens(9, 3);
+        SamplingSettings sampling = new() { Temperature = 0, LogitBias = module ? [] : [(7, 1000)] };
+        GenerationRequest request = engine.Submit(prompt, 400, sampling);
+        Assert.Equal(FakeModel.Answer(prompt, sampling, 400), await FakeEngine.Finish(request));
+        GenerationUsage usage = request.Usage(400);
+        await engine.Engine.InvokeAsync(_ => 0);
+        long steps = engine.Engine.Statistics.Steps;
+        if (rowMilliseconds == 1) Assert.True(usage.AcceptedTokens > 150 && steps < 260, $"{usage.AcceptedTokens} accepted, {steps} steps");
+        else Assert.True(usage.DraftedTokens < 60, $"{usage.DraftedTokens} drafted, {usage.AcceptedTokens} accepted");
+    }
+
     [Fact]
     public async Task CancellingInAPrompt_TakesEffectWithinTheStep()
     {
@@ -322,7 +346,7 @@ public class EngineTests
     public async Task AStep_PlansAQuarterOfASecond()
     {
         // The clock goes a millisecond for every row of a step.
-        var clock = new RowClock();
+        var clock = new ManualClock();
         using var backend = new DeepSeek.Backends.ReferenceBackend();
         var model = new FakeModel(backend, false) { BeforeForward = step => clock.Advance(step.TokenCount) };
         using DeepSeek.Backends.CacheStorage storage = backend.CreateCache(model.Streams, DeepSeek.Backends.CacheFormat.F32, 32, 200);
@@ -332,16 +356,5 @@ public class EngineTests
         engine.Submit(request);
         await FakeEngine.Finish(request);
         Assert.InRange(model.LargestStep, 100, 250);
-    }
-
-    private sealed class RowClock : TimeProvider
-    {
-        private long now;
-
-        public override long TimestampFrequency => 1000;
-
-        public override long GetTimestamp() => Volatile.Read(ref now);
-
-        public void Advance(int milliseconds) => Interlocked.Add(ref now, milliseconds);
     }
 }

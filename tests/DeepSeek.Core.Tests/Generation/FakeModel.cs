@@ -159,6 +159,18 @@ internal sealed class SteppingClock : TimeProvider
     public override long GetTimestamp() => Interlocked.Increment(ref now);
 }
 
+/// <summary>A clock that goes on when it is told to.</summary>
+internal sealed class ManualClock : TimeProvider
+{
+    private long now;
+
+    public override long TimestampFrequency => 1000;
+
+    public override long GetTimestamp() => Volatile.Read(ref now);
+
+    public void Advance(int milliseconds) => Interlocked.Add(ref now, milliseconds);
+}
+
 /// <summary>An engine over the fake model.</summary>
 internal sealed class FakeEngine : IDisposable
 {
@@ -166,11 +178,11 @@ internal sealed class FakeEngine : IDisposable
     private readonly CacheStorage storage;
 
     public FakeEngine(int blocks = 64, int blockTokens = 4, int sequences = 4, int stepTokens = 32, int queue = 64, int context = 0, bool drafts = false, bool prefixes = true, Speculation speculation = Speculation.Off,
-        Action<StepLayout>? beforeForward = null)
+        Action<StepLayout>? beforeForward = null, TimeProvider? clock = null)
     {
         Model = new FakeModel(backend, drafts) { BeforeForward = beforeForward };
         storage = backend.CreateCache(Model.Streams, CacheFormat.F32, blockTokens, blocks);
-        Settings = new EngineSettings(FakeModel.Vocabulary, sequences, queue, stepTokens, context == 0 ? blocks * blockTokens : context, prefixes, 1, speculation, new SteppingClock());
+        Settings = new EngineSettings(FakeModel.Vocabulary, sequences, queue, stepTokens, context == 0 ? blocks * blockTokens : context, prefixes, DraftPolicy.LeastParameters, speculation, clock ?? new SteppingClock());
         Engine = new Engine(Model, backend, storage, Settings);
     }
 
