@@ -44,8 +44,15 @@ public sealed record LanguageModelOptions
     /// <summary>Tokens in a step by default: prompts are processed in chunks of at most that many.</summary>
     public const int DefaultMaxStepTokens = 512;
 
-    /// <summary>Where the model runs. Default: the CPU.</summary>
+    /// <summary>Where the model runs. Default: the CPU. Another device is never taken without being asked for, nor exchanged for the CPU where it fails.</summary>
     public ComputeDevice Device { get; init; } = ComputeDevice.Cpu;
+
+    /// <summary>
+    /// Bytes of the device's memory that the model's weights and cache may take; only with a device other than the CPU. Null: nine tenths of what is free there. A model that needs more is
+    /// split, as <see cref="ModelPlan.Placement"/> and <see cref="ModelInfo.Placement"/> say: everything but its experts goes to the device where that fits, else as many of its last layers as
+    /// fit; the CPU has the rest.
+    /// </summary>
+    public long? DeviceBytes { get; init; }
 
     /// <summary>Threads of computation. Null: the physical cores that the process may use.</summary>
     public int? Threads { get; init; }

@@ -42,6 +42,12 @@ public sealed record ModelInfo
     /// <summary>The device's name.</summary>
     public required string Device { get; init; }
 
+    /// <summary>Which part of the model is where: all on one device, or so many layers, or everything but experts, on a device and the rest on the CPU.</summary>
+    public required string Placement { get; init; }
+
+    /// <summary>Bytes of weights and cache in the memory of a device that is not the CPU; 0 where there is none.</summary>
+    public required long DeviceBytes { get; init; }
+
     /// <summary>Instruction sets and kernels in use, and why.</summary>
     public required string Kernels { get; init; }
 
@@ -59,5 +65,5 @@ public sealed record ModelInfo
 
     /// <inheritdoc/>
     public override string ToString()
-        => FormattableString.Invariant($"{Name}: {Architecture}, {ParameterCount / 1e6:0.#} M parameters, {Format}, {WeightBytes / 1e6:0} MB, context {ContextLength}, {Device} ({Kernels}), {Threads} threads");
+        => FormattableString.Invariant($"{Name}: {Architecture}, {ParameterCount / 1e6:0.#} M parameters, {Format}, {WeightBytes / 1e6:0} MB, context {ContextLength}, {Placement} ({Kernels}), {Threads} threads");
 }

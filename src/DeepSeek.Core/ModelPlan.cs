@@ -57,13 +57,19 @@ public sealed record ModelPlan
     /// <summary>The device's name.</summary>
     public required string Device { get; init; }
 
+    /// <summary>Which part of the model is where: all on one device, or so many layers, or everything but experts, on a device and the rest on the CPU.</summary>
+    public required string Placement { get; init; }
+
+    /// <summary>Bytes of weights and cache in the memory of a device that is not the CPU; 0 where there is none.</summary>
+    public required long DeviceBytes { get; init; }
+
     /// <summary>Instruction sets and kernels that would be used, and why.</summary>
     public required string Kernels { get; init; }
 
     /// <summary>Bytes of memory read in a second, measured for a fraction of a second.</summary>
     public required double MemoryBytesPerSecond { get; init; }
 
-    /// <summary>Tokens a second to expect of one answer: what the memory's speed allows, or the file's where the weights exceed the memory. The real figure is somewhat below.</summary>
+    /// <summary>Tokens a second to expect of one answer: what the memory's speed allows, or the file's where the weights exceed the memory. The real figure is somewhat below. Where a device has a part of the model, of the rest only; 0 where it has all, because its memory is not measured.</summary>
     public required double ExpectedTokensPerSecond { get; init; }
 
     /// <summary>Every tensor of the file.</summary>

@@ -22,6 +22,9 @@ public sealed class DeepSeekChatClientOptions
     /// <summary>When the model is loaded. Default: by the first request.</summary>
     public ModelWarmUp WarmUp { get; set; }
 
+    /// <inheritdoc cref="LanguageModelOptions.DeviceBytes"/>
+    public long? DeviceBytes { get; set; }
+
     /// <inheritdoc cref="LanguageModelOptions.Threads"/>
     public int? Threads { get; set; }
 
@@ -76,6 +79,7 @@ public sealed class DeepSeekChatClientOptions
         return o with
         {
             Device = device ?? o.Device,
+            DeviceBytes = DeviceBytes,
             Threads = Threads,
             ContextLength = ContextLength,
             MaxSequences = MaxSequences ?? o.MaxSequences,
@@ -99,7 +103,7 @@ public sealed class DeepSeekChatClientOptions
         if (string.IsNullOrWhiteSpace(Path)) yield return "Path is empty; expected a GGUF file or a Hugging Face folder.";
         else if (!File.Exists(Path) && !Directory.Exists(Path)) yield return $"Path is '{Path}', and there is no such file or folder.";
         foreach ((string name, long? value, long most) in ((string, long?, long)[])[("Threads", Threads, 1024), ("ContextLength", ContextLength, int.MaxValue), ("MaxSequences", MaxSequences, 1024),
-            ("MaxQueuedRequests", MaxQueuedRequests, int.MaxValue), ("MaxStepTokens", MaxStepTokens, 65_536), ("CacheBytes", CacheBytes, long.MaxValue)])
+            ("MaxQueuedRequests", MaxQueuedRequests, int.MaxValue), ("MaxStepTokens", MaxStepTokens, 65_536), ("CacheBytes", CacheBytes, long.MaxValue), ("DeviceBytes", DeviceBytes, long.MaxValue)])
             if (value < 1 || value > most) yield return $"{name} is {value}, expected 1 {(most >= int.MaxValue ? "or more" : $"to {most}")}.";
         if (!Enum.IsDefined(WarmUp)) yield return $"WarmUp is {WarmUp}, expected one of {string.Join(", ", Enum.GetNames<ModelWarmUp>())}.";
         if (CacheType is { } cache && !Enum.IsDefined(cache)) yield return $"CacheType is {cache}, expected one of {string.Join(", ", Enum.GetNames<CacheType>())}.";

@@ -8,10 +8,15 @@ internal static class BackendFactory
 {
     public static Backend Create(LanguageModelOptions options)
         => options.Device == ComputeDevice.Reference ? new ReferenceBackend()
-            : options.Device == ComputeDevice.Cpu
-                ? new CpuBackend(new CpuBackendOptions { Threads = options.Threads, DisabledInstructionSets = options.DisabledInstructionSets, Reproducible = options.Reproducible })
-                : options.Device is IBackendDevice device ? device.CreateBackend(options)
-                : throw new InvalidOptionException($"The device '{options.Device.Name}' is of a package that does not match this one. Use the same version of all DeepSeek packages.");
+            : options.Device == ComputeDevice.Cpu ? Processor(options)
+            : options.Device is IBackendDevice device ? device.CreateBackend(options)
+            : throw new InvalidOptionException($"The device '{options.Device.Name}' is of a package that does not match this one. Use the same version of all DeepSeek packages.");
+
+    /// <summary>The device's backend, with the processor's beside it where a part of the model is there.</summary>
+    public static Backend Place(LanguageModelOptions options, Backend device, Placement placement) => placement.IsWhole ? device : new SplitBackend(Processor(options), device, placement);
+
+    private static CpuBackend Processor(LanguageModelOptions options)
+        => new(new CpuBackendOptions { Threads = options.Threads, DisabledInstructionSets = options.DisabledInstructionSets, Reproducible = options.Reproducible });
 
     /// <summary>Threads of computation.</summary>
     public static int ThreadsOf(LanguageModelOptions options) => options.Device == ComputeDevice.Reference ? 1 : options.Threads ?? ProcessorTopology.UsableCores();

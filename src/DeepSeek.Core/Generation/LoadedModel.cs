@@ -17,7 +17,8 @@ internal sealed class LoadedModel : IDisposable
     private readonly Lazy<ConstraintCache> constraints;
     private readonly Lazy<byte[]> identity;
 
-    private LoadedModel(Checkpoint checkpoint, Backend backend, Model model, CacheStorage storage, CachePlan plan, LanguageModelOptions options, IProgress<LoadProgress>? progress)
+    private LoadedModel(Checkpoint checkpoint, Backend backend, Model model, CacheStorage storage, CachePlan plan, DevicePlan? device, LanguageModelOptions options,
+        IProgress<LoadProgress>? progress)
     {
         (this.checkpoint, this.backend, this.storage, Model) = (checkpoint, backend, storage, model);
         progress?.Report(new LoadProgress("reading the tokenizer", 0.6));
@@ -36,7 +37,7 @@ internal sealed class LoadedModel : IDisposable
         {
             Name = facts.Name, Architecture = facts.Architecture, Format = facts.Format, ParameterCount = facts.ParameterCount, WeightBytes = checkpoint.WeightBytes,
             LayerCount = model.LayerCount, HiddenSize = model.HiddenSize, VocabularySize = model.VocabularySize, ContextLength = plan.ContextLength, MaxContextLength = model.MaxPositions,
-            CacheBytesPerToken = plan.BytesPerToken, CacheBytes = plan.Bytes, Device = backend.Name, Kernels = backend.Description, Threads = BackendFactory.ThreadsOf(options),
+            CacheBytesPerToken = plan.BytesPerToken, CacheBytes = plan.Bytes, Device = backend.Name, Placement = device?.Text ?? $"all on {backend.Name}", DeviceBytes = device?.Bytes ?? 0, Kernels = backend.Description, Threads = BackendFactory.ThreadsOf(options),
             HasChatTemplate = Prompter is not null, HasDraftModule = model.DraftModules > 0,
             Warnings = plan.IsShortened
                 ? [.. checkpoint.Warnings, string.Create(CultureInfo.InvariantCulture, $"Memory is short: the context is {plan.ContextLength} tokens instead of {Math.Min(model.MaxPositions, LanguageModelOptions.DefaultContextLength)}.")]
@@ -85,17 +86,25 @@ internal sealed class LoadedModel : IDisposable
             cancellationToken.ThrowIfCancellationRequested();
             Architectures.Find(checkpoint.Config);
             MemoryBudget memory = MemoryBudget.Of(checkpoint, options, machine);
-            if (!options.PrivateCopy) memory.Check(options);
             Backend backend = BackendFactory.Create(options);
             owned.Push(backend);
+            CacheFormat format = BackendFactory.FormatOf(options.CacheType, backend);
+            DevicePlan? device = DevicePlan.Of(options, checkpoint, format, memory);
+            if (device is not null)
+            {
+                memory = device.OnHost(memory);
+                backend = BackendFactory.Place(options, backend, device.Placement);
+                owned.Pop(); // which the new one owns, where it is another
+                owned.Push(backend);
+            }
+            if (!options.PrivateCopy) memory.Check(options);
             progress?.Report(new LoadProgress("binding weights", 0.1));
             Model model = Architectures.Bind(new ModelSource(checkpoint, backend));
             cancellationToken.ThrowIfCancellationRequested();
-            CacheFormat format = BackendFactory.FormatOf(options.CacheType, backend);
-            CachePlan plan = CachePlan.For(options, model.Streams, format, model.MaxPositions, (options.PrivateCopy ? memory with { WeightBytes = 0 } : memory).CacheRoom - backend.PreparedBytes); // a copy is in memory already
+            CachePlan plan = device?.Cache ?? CachePlan.For(options, model.Streams, format, model.MaxPositions, (options.PrivateCopy ? memory with { WeightBytes = 0 } : memory).CacheRoom - backend.PreparedBytes); // a copy is in memory already
             CacheStorage storage = backend.CreateCache(model.Streams, format, CachePlan.BlockTokens, plan.BlockCount);
             owned.Push(storage);
-            var loaded = new LoadedModel(checkpoint, backend, model, storage, plan, options, progress);
+            var loaded = new LoadedModel(checkpoint, backend, model, storage, plan, device, options, progress);
             progress?.Report(new LoadProgress("ready", 1));
             return loaded;
         }

@@ -18,26 +18,50 @@ internal static class ModelPlanner
     {
         using Checkpoint checkpoint = Checkpoint.Open(path);
         ModelFacts facts = ModelFacts.Of(checkpoint);
-        using Backend backend = BackendFactory.Create(options);
-        Model model = Architectures.Bind(new ModelSource(checkpoint, backend));
-        CacheFormat format = BackendFactory.FormatOf(options.CacheType, backend);
-        MemoryBudget memory = MemoryBudget.Of(checkpoint, options, machine);
+        Backend backend = BackendFactory.Create(options);
+        try
+        {
+            CacheFormat format = BackendFactory.FormatOf(options.CacheType, backend);
+            MemoryBudget memory = MemoryBudget.Of(checkpoint, options, machine);
+            DevicePlan? device = null;
+            string? deviceRefusal = null;
+            try { device = DevicePlan.Of(options, checkpoint, format, memory); }
+            catch (ModelMemoryException e) { deviceRefusal = e.Message; }
+            if (device is not null)
+            {
+                memory = device.OnHost(memory);
+                backend = BackendFactory.Place(options, backend, device.Placement);
+            }
+            return Plan(options, machine, checkpoint, facts, backend, format, memory, device, deviceRefusal);
+        }
+        finally { backend.Dispose(); }
+    }
+
+    private static ModelPlan Plan(LanguageModelOptions options, MachineLimits machine, Checkpoint checkpoint, ModelFacts facts, Backend backend, CacheFormat format, MemoryBudget memory,
+        DevicePlan? device, string? deviceRefusal)
+    {
+        using var headers = new ReferenceBackend(); // a device would take the weights in
+        Model model = Architectures.Bind(new ModelSource(checkpoint, options.Device is IBackendDevice ? headers : backend));
         long perToken = CacheStorage.BytesOfBlock(model.Streams, format, CachePlan.BlockTokens) / CachePlan.BlockTokens;
         int wanted = Math.Min(options.ContextLength ?? LanguageModelOptions.DefaultContextLength, model.MaxPositions);
         // Where weights do not fit, the context is the one that paging would leave.
         long room = (memory.Fits ? memory : memory with { IsPaged = true }).CacheRoom - backend.PreparedBytes;
-        (int context, bool shortened, string? refusal) = Context(options, model, format, room, perToken);
+        (int context, bool shortened, string? refusal) = device is not null ? (device.Cache.ContextLength, device.Cache.IsShortened, null)
+            : deviceRefusal is not null ? (0, false, deviceRefusal) : Context(options, model, format, room, perToken);
         (PlanVerdict verdict, string advice) = !memory.Fits ? context >= CachePlan.BlockTokens ? (PlanVerdict.NeedsPaging, memory.Refusal(options)) : (PlanVerdict.DoesNotFit, memory.Refusal(options))
             : refusal is not null ? (context >= CachePlan.BlockTokens ? PlanVerdict.FitsWithShorterContext : PlanVerdict.DoesNotFit, refusal)
             : (shortened ? PlanVerdict.FitsWithShorterContext : PlanVerdict.Fits, Fitting(memory, shortened, context, wanted));
         int threads = BackendFactory.ThreadsOf(options);
         double bandwidth = MeasureBandwidth(threads), paging = memory.IsExceeded ? MeasureFile(checkpoint) : bandwidth;
+        // Of the processor's share: how fast a device reads its own is not measured.
+        double read = device is null ? facts.BytesPerToken : facts.BytesPerToken * Math.Max(1 - device.DeviceWeightBytes / (double)Math.Max(checkpoint.WeightBytes, 1), 0);
         return new ModelPlan
         {
-            Name = facts.Name, Architecture = facts.Architecture, Format = facts.Format, ParameterCount = facts.ParameterCount, WeightBytes = memory.WeightBytes, BytesReadPerToken = facts.BytesPerToken,
+            Name = facts.Name, Architecture = facts.Architecture, Format = facts.Format, ParameterCount = facts.ParameterCount, WeightBytes = checkpoint.WeightBytes, BytesReadPerToken = facts.BytesPerToken,
             CacheBytesPerToken = perToken, CacheBytes = perToken * context, ContextLength = context, MaxContextLength = model.MaxPositions, AvailableMemoryBytes = memory.AvailableBytes,
-            Processors = machine.Processors(), Device = backend.Name, Kernels = backend.Description, MemoryBytesPerSecond = bandwidth,
-            ExpectedTokensPerSecond = Math.Min(bandwidth, paging) / Math.Max(facts.BytesPerToken, 1), Verdict = verdict, Advice = advice,
+            Processors = machine.Processors(), Device = backend.Name, Placement = device?.Text ?? (deviceRefusal is null ? $"all on {backend.Name}" : $"{backend.Name} is too small"), DeviceBytes = device?.Bytes ?? 0,
+            Kernels = backend.Description, MemoryBytesPerSecond = bandwidth,
+            ExpectedTokensPerSecond = read > 0 ? Math.Min(bandwidth, paging) / read : 0, Verdict = verdict, Advice = advice,
             Tensors = [.. checkpoint.Tensors.Select(t => new PlannedTensor(t.Name, t.Type.Info().Name, t.Shape, t.Bytes))],
         };
     }

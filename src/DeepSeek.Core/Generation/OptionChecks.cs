@@ -1,4 +1,5 @@
 using System.Globalization;
+using DeepSeek.Backends;
 using DeepSeek.Text.ToolCalls;
 
 namespace DeepSeek.Generation;
@@ -21,6 +22,8 @@ internal static class OptionChecks
         Need(options.MaxQueuedRequests >= 1, nameof(options.MaxQueuedRequests), options.MaxQueuedRequests, "1 or more");
         Need(options.MaxStepTokens is >= 1 and <= 65536, nameof(options.MaxStepTokens), options.MaxStepTokens, "1 to 65536");
         Need(options.CacheBytes is null or >= 1, nameof(options.CacheBytes), options.CacheBytes, "1 or more, or null");
+        Need(options.DeviceBytes is null or >= 1, nameof(options.DeviceBytes), options.DeviceBytes, "1 or more, or null");
+        Need(options.DeviceBytes is null || options.Device is null or IBackendDevice, nameof(options.DeviceBytes), options.DeviceBytes, $"null with the device '{options.Device?.Name}', which is the processor itself");
         Need(Enum.IsDefined(options.CacheType), nameof(options.CacheType), options.CacheType, "one of CacheType's values");
         Need(Enum.IsDefined(options.Speculation), nameof(options.Speculation), options.Speculation, "one of Speculation's values");
         string[] dialects = [.. ToolCallDialect.All.Select(d => d.Name)];
