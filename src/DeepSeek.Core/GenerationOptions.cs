@@ -71,7 +71,10 @@ public sealed record GenerationOptions
     /// <summary>Whether one turn may call several tools. Null: as the model does.</summary>
     public bool? AllowParallelToolCalls { get; init; }
 
-    /// <summary>What the answer must look like; enforced after the reasoning, token by token. Null: free text.</summary>
+    /// <summary>
+    /// What the answer must look like; enforced after the reasoning, token by token. Null: free text. Together with <see cref="Tools"/> a turn is either an answer that looks like this, or
+    /// calls that fit their tools; where a call is required it is calls, and this waits for the turn that answers.
+    /// </summary>
     public OutputConstraint? Constraint { get; init; }
 
     /// <summary>Further variables for the chat template (<c>enable_thinking</c>, <c>reasoning_effort</c>, …). Null: none.</summary>

@@ -163,9 +163,66 @@ public class ToolTests(Models models)
         options = With(Weather);
         options.ToolMode = ChatToolMode.RequireSpecific("get_wether");
         Assert.Contains("get_wether", (await Assert.ThrowsAsync<InvalidOptionException>(() => models.Client.GetResponseAsync(Question, options))).Message, StringComparison.Ordinal);
-        options.ToolMode = ChatToolMode.RequireAny;
-        options.ResponseFormat = ChatResponseFormat.Json;
-        await Assert.ThrowsAsync<InvalidOptionException>(() => models.Client.GetResponseAsync(Question, options));
+    }
+
+    public sealed record Report([property: System.ComponentModel.DataAnnotations.StringLength(12)] string City, [property: System.ComponentModel.DataAnnotations.Range(-50, 50)] int Degrees);
+
+    /// <summary>The call comes first; what the text must look like waits for the turn that has text.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task ARequiredCallComesBeforeTheFormat(bool streamed)
+    {
+        ChatOptions options = With(Weather, Volume);
+        (options.ToolMode, options.ResponseFormat) = (ChatToolMode.RequireAny, ChatResponseFormat.ForJsonSchema<Report>());
+        ChatResponse response = await AskAsync(models.Client, Question, options, streamed);
+        Assert.NotEmpty(Calls(response));
+        Assert.Equal(("", ChatFinishReason.ToolCalls), (response.Text, response.FinishReason));
+
+        using IChatClient loop = models.Client.AsBuilder().UseFunctionInvocation(configure: c => c.MaximumIterationsPerRequest = 1).Build(); // clears the required mode, keeps the format
+        response = await AskAsync(loop, Question, options, streamed);
+        Assert.NotEmpty(Calls(response));
+        CheckReport(response.Messages[^1].Text);
+
+        options.ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse("""{"type":"array","uniqueItems":true,"items":{"type":"string"}}"""));
+        Assert.Contains("uniqueItems", (await Assert.ThrowsAsync<UnsupportedModelException>(() => AskAsync(models.Client, Question, options, streamed))).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>The model decides, and either its calls fit their tools or its text fits the format.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task WithAFormatAnAnswerIsCallsOrFitsIt(bool streamed)
+    {
+        ChatOptions options = With(Weather, Volume);
+        options.ResponseFormat = ChatResponseFormat.ForJsonSchema<Report>();
+        string wanted = "<｜tool▁calls▁begin｜>";
+        options.RawRepresentationFactory = _ => new GenerationOptions { LogitBias = new Dictionary<int, float> { [models.Tiny.Tokenizer.Encode(wanted, parseSpecialTokens: true).Single()] = 100 } };
+        ChatResponse called = await AskAsync(models.Client, "What is 16 - 6?", options, streamed); // it wants to call: what, is held to the tools
+        Assert.All(Calls(called), c => Assert.Contains(c.Name, (string[])["get_weather", "set_volume"]));
+        Assert.NotEmpty(Calls(called));
+        Assert.Equal(("", ChatFinishReason.ToolCalls), (called.Text, called.FinishReason));
+        wanted = "{";
+        ChatResponse answered = await AskAsync(models.Client, Question, options, streamed); // it wants to answer: how, is held to the format
+        Assert.Empty(Calls(answered));
+        CheckReport(answered.Text);
+
+        options.ResponseFormat = null;
+        options.RawRepresentationFactory = _ => new GenerationOptions { Constraint = new OutputConstraint.Regex("It is [0-9]+ degrees and [a-z]+ in [A-Z][a-z]+[.]!!") };
+        using IChatClient loop = models.Client.AsBuilder().UseFunctionInvocation().Build();
+        ChatResponse looped = await AskAsync(loop, Question, options, streamed);
+        Assert.Equal([ChatRole.Assistant, ChatRole.Tool, ChatRole.Assistant], looped.Messages.Select(m => m.Role));
+        Assert.Equal("It is 5 degrees and rainy in Lisbon.!!", looped.Messages[^1].Text);
+    }
+
+    private static Task<ChatResponse> AskAsync(IChatClient client, string question, ChatOptions options, bool streamed)
+        => streamed ? client.GetStreamingResponseAsync(question, options).ToChatResponseAsync() : client.GetResponseAsync(question, options);
+
+    private static void CheckReport(string text)
+    {
+        JsonElement report = JsonElement.Parse(text);
+        Assert.InRange(report.GetProperty("city").GetString()!.Length, 0, 12);
+        Assert.InRange(report.GetProperty("degrees").GetInt32(), -50, 50);
     }
 
     [Fact]

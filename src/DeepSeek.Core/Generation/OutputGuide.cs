@@ -43,7 +43,7 @@ internal sealed class OutputGuide
 
     /// <summary>The guide of an answer; null where there is nothing to watch for.</summary>
     /// <exception cref="UnsupportedModelException">A constraint cannot be enforced.</exception>
-    /// <exception cref="InvalidOptionException">A constraint is malformed, or contradicts the tools.</exception>
+    /// <exception cref="InvalidOptionException">A constraint is malformed, or nothing satisfies it.</exception>
     public static OutputGuide? For(LoadedModel model, Prompt prompt, GenerationOptions options, bool isChat)
     {
         GrammarMatcher? constraint = ConstraintOf(model, prompt, options);
@@ -57,14 +57,15 @@ internal sealed class OutputGuide
 
     private static GrammarMatcher? ConstraintOf(LoadedModel model, Prompt prompt, GenerationOptions options)
     {
-        if (prompt.Dialect is { } dialect && options.Tools is { Count: > 0 } tools && (options.ToolChoice == ToolChoice.Required || options.ToolChoice is ToolChoice.Function))
-        {
-            if (options.Constraint is not null) throw new InvalidOptionException("A required tool call and a Constraint contradict each other: the answer is one or the other.");
-            ToolDefinition[] allowed = options.ToolChoice is ToolChoice.Function f ? [tools.First(t => t.Name == f.Name)] : [.. tools];
-            bool several = options.AllowParallelToolCalls != false && options.ToolChoice == ToolChoice.Required;
-            return model.Constraints.Start(ToolGrammar.Key(dialect, allowed, several), b => ToolGrammar.Compose(b, model.Tokenizer, dialect, allowed, several));
-        }
-        return options.Constraint is { } constraint ? model.Constraints.Start(constraint) : null;
+        GrammarMatcher? text = options.Constraint is { } constraint ? model.Constraints.Start(constraint) : null; // refused now, and not when its turn comes
+        if (prompt.Dialect is not { } dialect || options.Tools is not { Count: > 0 } tools) return text;
+        bool isRequired = options.ToolChoice == ToolChoice.Required || options.ToolChoice is ToolChoice.Function;
+        if (!isRequired && text is null) return null;
+        ToolDefinition[] allowed = options.ToolChoice is ToolChoice.Function f ? [tools.First(t => t.Name == f.Name)] : [.. tools];
+        bool several = options.AllowParallelToolCalls != false && options.ToolChoice is not ToolChoice.Function;
+        string key = ToolGrammar.Key(dialect, allowed, several);
+        if (isRequired) return model.Constraints.Start(key, b => ToolGrammar.Compose(b, model.Tokenizer, dialect, allowed, several));
+        return model.Constraints.Start($"{key}\n{ConstraintCache.KeyOf(options.Constraint!)}", b => b.Choice(ToolGrammar.Compose(b, model.Tokenizer, dialect, allowed, several), b.Constraint(options.Constraint!)));
     }
 
     /// <summary>Tokens of thought so far, the closing tag included.</summary>

@@ -66,7 +66,8 @@ internal sealed class ConstraintCache(TokenTrie trie)
         }
     }
 
-    private static string KeyOf(OutputConstraint constraint) => constraint switch
+    /// <summary>What a constraint is known by.</summary>
+    public static string KeyOf(OutputConstraint constraint) => constraint switch
     {
         OutputConstraint.Json => "json",
         OutputConstraint.JsonSchema s => "schema\n" + (s.Schema.ValueKind == JsonValueKind.Undefined ? throw new InvalidOptionException("OutputConstraint.JsonSchema has an undefined JsonElement. Give a schema, e.g. JsonDocument.Parse(text).RootElement.") : s.Schema.GetRawText()),

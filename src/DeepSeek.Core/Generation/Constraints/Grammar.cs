@@ -21,27 +21,15 @@ internal sealed class Grammar
     /// <summary>The texts of this grammar that need only some bytes: those that a vocabulary has tokens for.</summary>
     public Grammar Restrict(ByteSet alphabet) => Copy(Factory, Start, alphabet);
 
-    public static Grammar OfJson() => Build(static b => b.AnyObject());
-
+    /// <summary>Compiles a JSON Schema; the grammar may be empty.</summary>
     public static Grammar OfJsonSchema(System.Text.Json.JsonElement schema) => Build(b => b.JsonSchema(schema));
-
-    public static Grammar OfPattern(string pattern) => Build(b => b.Pattern(pattern));
-
-    public static Grammar OfChoice(IReadOnlyList<string> values) => Build(b => b.Choice([.. values.Select(b.Literal)]));
 
     /// <summary>Compiles what the caller asked for.</summary>
     /// <exception cref="UnsupportedModelException">A keyword or a pattern cannot be enforced; the message names it.</exception>
     /// <exception cref="InvalidOptionException">The constraint is malformed, or nothing satisfies it.</exception>
     public static Grammar Of(OutputConstraint constraint)
     {
-        Grammar grammar = constraint switch
-        {
-            OutputConstraint.Json => OfJson(),
-            OutputConstraint.JsonSchema s => OfJsonSchema(s.Schema),
-            OutputConstraint.Regex r => OfPattern(r.Pattern),
-            OutputConstraint.Choice { Values: { Count: > 0 } values } => OfChoice(values),
-            _ => throw new InvalidOptionException("OutputConstraint.Choice has no values. Give at least one."),
-        };
+        Grammar grammar = Build(b => b.Constraint(constraint));
         return grammar.IsEmpty ? throw new InvalidOptionException("No text satisfies the output constraint: its parts contradict each other. Check bounds, required members and enum values.") : grammar;
     }
 

@@ -32,6 +32,18 @@ internal sealed class GrammarBuilder
     /// <exception cref="InvalidOptionException">The schema is malformed.</exception>
     public Term JsonSchema(JsonElement schema, string? reference = null) => JsonSchemaGrammar.Compile(factory, json, schema, reference);
 
+    /// <summary>What the caller asked for.</summary>
+    /// <exception cref="UnsupportedModelException">A keyword or a pattern cannot be enforced; the message names it.</exception>
+    /// <exception cref="InvalidOptionException">The constraint is malformed.</exception>
+    public Term Constraint(OutputConstraint constraint) => constraint switch
+    {
+        OutputConstraint.Json => AnyObject(),
+        OutputConstraint.JsonSchema s => JsonSchema(s.Schema),
+        OutputConstraint.Regex r => Pattern(r.Pattern),
+        OutputConstraint.Choice { Values: { Count: > 0 } values } => Choice([.. values.Select(Literal)]),
+        _ => throw new InvalidOptionException("OutputConstraint.Choice has no values. Give at least one."),
+    };
+
     /// <summary>Any JSON object.</summary>
     public Term AnyObject() => json.AnyObject();
 
