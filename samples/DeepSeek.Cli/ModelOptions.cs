@@ -28,6 +28,9 @@ internal sealed class ModelOptions
     /// <summary>Whether no model was named, so that the embedded one runs.</summary>
     public bool IsEmbeddedDefault(ParseResult parsed) => parsed.GetValue(model) is null;
 
+    /// <summary>Whether the command line says when to draft.</summary>
+    public bool Speculates(ParseResult parsed) => parsed.GetValue(speculate) is not null and not "off";
+
     /// <summary>Options for loading.</summary>
     public LanguageModelOptions Options(ParseResult parsed) => new()
     {

@@ -26,7 +26,7 @@ const lastLine = text => JSON.parse(text.trim().split("\n").pop());
 const median = values => values.slice().sort((x, y) => x - y)[values.length >> 1];
 
 function ours(model) {
-    const r = lastLine(execFileSync("dotnet", [cli, "bench", "--json", "--model", model, "--threads", settings.threads, "--prompt", settings.prompt, "--generate", settings.generate, "--repetitions", settings.repetitions], {encoding: "utf8", stdio: ["ignore", "pipe", "ignore"]}));
+    const r = lastLine(execFileSync("dotnet", [cli, "bench", "--json", "--mode", "default", "--model", model, "--threads", settings.threads, "--prompt", settings.prompt, "--generate", settings.generate, "--repetitions", settings.repetitions], {encoding: "utf8", stdio: ["ignore", "pipe", "ignore"]}));
     return {prefill: r.prefill_tokens_per_second, decode: r.decode_tokens_per_second, kernels: r.kernels};
 }
 function theirs(model) {
