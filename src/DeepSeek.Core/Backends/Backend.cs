@@ -23,6 +23,22 @@ internal abstract class Backend : IDisposable
     /// <summary>The only place that repacks or uploads a weight. Preparing the same weight for the same role again returns the same object.</summary>
     public abstract DeviceWeight Prepare(Weight weight, WeightRole role);
 
+    /// <summary>Tells which experts will be chosen from by their numbers: a backend with memory of its own lays them side by side. Its weights are prepared.</summary>
+    public virtual void PrepareExperts(ExpertWeights experts)
+    {
+    }
+
+    /// <summary>The same of the heads of latent attention.</summary>
+    public virtual void PrepareLatent(LatentAttentionSettings attention)
+    {
+    }
+
+    /// <summary>Brings all prepared weights to where they are used, where that takes time; without it each comes when it is first needed.</summary>
+    /// <param name="progress">Told the part that is done, from 0 to 1.</param>
+    public virtual void Upload(IProgress<double>? progress)
+    {
+    }
+
     /// <summary>Bytes of memory that prepared weights take beside the mapped file.</summary>
     public abstract long PreparedBytes { get; }
 

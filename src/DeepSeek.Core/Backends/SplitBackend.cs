@@ -57,6 +57,16 @@ internal sealed class SplitBackend : Backend
         return prepared;
     }
 
+    public override void PrepareExperts(ExpertWeights experts)
+    {
+        bool side = Home(experts.Experts[0].Gate);
+        On(side).PrepareExperts(Mixture(experts, side));
+    }
+
+    public override void PrepareLatent(LatentAttentionSettings attention) => On(Home(attention.KeyUp[0])).PrepareLatent(attention);
+
+    public override void Upload(IProgress<double>? progress) => device.Upload(progress);
+
     public override CacheStorage CreateCache(IReadOnlyList<CacheStream> streams, CacheFormat format, int blockTokens, int blockCount)
         => new SplitCache(host, device, s => placement.HasLayer(s.Layer), streams, format, blockTokens, blockCount);
 

@@ -30,6 +30,9 @@ internal sealed class StepLayout(int maxTokens, int maxSequences, int maxBlocks,
     /// <summary>Token positions that one cache block covers.</summary>
     public int BlockTokens { get; } = blockTokens;
 
+    /// <summary>Grows with every change: who has copied the step sees whether the copy is old.</summary>
+    public long Version { get; private set; }
+
     /// <summary>T: rows of the step.</summary>
     public int TokenCount => tokenCount;
 
@@ -49,7 +52,11 @@ internal sealed class StepLayout(int maxTokens, int maxSequences, int maxBlocks,
     public ReadOnlySpan<int> BlockTables => blockTables.AsSpan(0, blockCount);
 
     /// <summary>Empties the step.</summary>
-    public void Clear() => tokenCount = outputCount = sequenceCount = blockCount = 0;
+    public void Clear()
+    {
+        tokenCount = outputCount = sequenceCount = blockCount = 0;
+        Version++;
+    }
 
     /// <summary>Adds a sequence's tokens at firstPosition, firstPosition + 1, … <paramref name="blocks"/> covers every position up to the last of them.</summary>
     /// <param name="ids">Its tokens in this step.</param>
@@ -65,5 +72,6 @@ internal sealed class StepLayout(int maxTokens, int maxSequences, int maxBlocks,
         for (int i = 0; i < ids.Length; i++) positions[tokenCount + i] = firstPosition + i;
         for (int i = ids.Length - outputs; i < ids.Length; i++) outputRows[outputCount++] = tokenCount + i;
         tokenCount += ids.Length;
+        Version++;
     }
 }

@@ -101,6 +101,7 @@ internal sealed class LoadedModel : IDisposable
             progress?.Report(new LoadProgress("binding weights", 0.1));
             Model model = Architectures.Bind(new ModelSource(checkpoint, backend));
             cancellationToken.ThrowIfCancellationRequested();
+            backend.Upload(new UploadProgress(progress, cancellationToken));
             CachePlan plan = device?.Cache ?? CachePlan.For(options, model.Streams, format, model.MaxPositions, (options.PrivateCopy ? memory with { WeightBytes = 0 } : memory).CacheRoom - backend.PreparedBytes); // a copy is in memory already
             CacheStorage storage = backend.CreateCache(model.Streams, format, CachePlan.BlockTokens, plan.BlockCount);
             owned.Push(storage);
@@ -121,5 +122,15 @@ internal sealed class LoadedModel : IDisposable
         storage.Dispose();
         backend.Dispose();
         checkpoint.Dispose();
+    }
+
+    /// <summary>A device's uploads as a part of loading, which can be cancelled between weights.</summary>
+    private sealed class UploadProgress(IProgress<LoadProgress>? progress, CancellationToken cancellationToken) : IProgress<double>
+    {
+        public void Report(double value)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Report(new LoadProgress("uploading weights", 0.1 + 0.4 * value));
+        }
     }
 }

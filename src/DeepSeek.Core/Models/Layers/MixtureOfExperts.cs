@@ -26,6 +26,8 @@ internal sealed class MixtureOfExperts : FeedForward
         for (int i = 0; i < experts.Length; i++) experts[i] = new(Expert(gate[i]), Expert(up[i]), Expert(down[i]));
         weights = new ExpertWeights(settings, router, bias, experts, shared == 0 ? null
             : GatedMlp.Weights(source, layer + "mlp.shared_experts.", d, DecoderConfig.Product(source.Config, "the shared expert's width", shared, f), WeightRole.Matrix));
+        backend.PrepareExperts(weights);
+
         DeviceWeight Expert(Weight w) => backend.Prepare(w, WeightRole.Expert);
     }
 

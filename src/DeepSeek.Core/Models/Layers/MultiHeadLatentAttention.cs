@@ -61,6 +61,7 @@ internal sealed class MultiHeadLatentAttention
         (DeviceWeight[] keyUp, bool transposed, DeviceWeight[] valueUp) = Up(source, attention, heads);
         float scale = (float)(RotaryEmbedding.LatentScale(source.Config) / Math.Sqrt(n + r));
         settings = new LatentAttentionSettings(h, n, r, v, c, scale, addStream("latent", c + r), keyUp, transposed, valueUp, firstPosition);
+        backend.PrepareLatent(settings);
     }
 
     public void Forward(Tensor h, Tensor factors, RotarySettings rotary, StepLayout step, CacheStorage cache)

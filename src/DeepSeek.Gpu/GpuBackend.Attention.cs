@@ -1,0 +1,115 @@
+using DeepSeek.Backends;
+using DeepSeek.Gpu.Kernels;
+using DeepSeek.Tensors;
+
+namespace DeepSeek.Gpu;
+
+/// <summary>The cache and attention over it. Latent attention runs in its absorbed form: queries go to the latent space, values come back from it.</summary>
+internal sealed partial class GpuBackend<TThread, TMemory>
+{
+    /// <summary>Cache rows of a chunk where results must not depend on how many chunks there are.</summary>
+    private const int ReproducibleChunk = 256;
+
+    private readonly Dictionary<LatentAttentionSettings, PlacedHeads?> latentGroups = new(ReferenceEqualityComparer.Instance);
+
+    private sealed record PlacedHeads(PlacedMatrices<TMemory> KeyUp, PlacedMatrices<TMemory> ValueUp);
+
+    public override void PrepareLatent(LatentAttentionSettings attention)
+    {
+        if (!latentGroups.TryAdd(attention, null)) return;
+        foreach (DeviceWeight[] side in (ReadOnlySpan<DeviceWeight[]>)[attention.KeyUp, attention.ValueUp])
+            foreach (DeviceWeight head in side) ((GpuWeight<TMemory>)head).IsPart = true;
+    }
+
+    public override void Append(CacheStorage cache, int stream, Tensor rows, StepLayout step)
+    {
+        if (rows.Rows == 0) return;
+        StepTables at = tables.Of(step);
+        TMemory memory = ((GpuCache<TThread, TMemory>)cache).Memory(stream);
+        switch (cache.Format)
+        {
+            case CacheFormat.F32: Append<CacheF32<TThread, TMemory>>(); break;
+            case CacheFormat.F16: Append<CacheF16<TThread, TMemory>>(); break;
+            case CacheFormat.BF16: Append<CacheBF16<TThread, TMemory>>(); break;
+            default: Append<CacheQ8<TThread, TMemory>>(); break;
+        }
+
+        void Append<TCache>() where TCache : struct, ICacheRows<TThread, TMemory>
+            => Launch(new Append<TThread, TMemory, TCache> { Scratch = scratch.Memory, Cache = memory, Tables = tables.Memory, X = Place(rows), Step = at }, rows.Rows);
+    }
+
+    public override void AttendCached(Tensor output, Tensor q, AttentionSettings attention, StepLayout step, CacheStorage cache)
+    {
+        int width = attention.KeyHeads * attention.HeadSize;
+        Attend(output, q, new AttentionShape
+        {
+            QueryHeads = attention.QueryHeads, KeyHeads = attention.KeyHeads, KeySize = attention.HeadSize, ValueSize = attention.HeadSize, KeyWidth = width, ValueWidth = width, Scale = attention.Scale,
+        }, step, cache, attention.KeyStream, attention.ValueStream);
+    }
+
+    public override void AttendLatentCached(Tensor output, Tensor q, LatentAttentionSettings attention, StepLayout step, CacheStorage cache)
+    {
+        if (q.Rows == 0) return;
+        (int heads, int n, int r, int v, int c) = (attention.Heads, attention.NopeSize, attention.RopeSize, attention.ValueSize, attention.LatentSize);
+        PlacedHeads placed = HeadsOf(attention);
+        long mark = Mark();
+        Tensor absorbed = Rent(q.Rows, heads * (c + r)), z = Rent(q.Rows, heads * c); // [T, H·(C+R)], [T, H·C]
+        FormatDispatch<TThread, TMemory>.Any(placed.KeyUp.Format,
+            new FloatBatchCall(this, placed.KeyUp, new Batch(heads, placed.KeyUp.MatrixBytes, -1, q.Stride, n + r, absorbed.Stride, c + r), q, absorbed, q.Rows * heads));
+        Launch(new CopyParts<TThread, TMemory> { Scratch = scratch.Memory, Y = Place(absorbed), X = Place(q), Parts = heads, Width = r, YFirst = c, YStep = c + r, XFirst = n, XStep = n + r }, q.Rows);
+        Attend(z, absorbed, new AttentionShape
+        {
+            QueryHeads = heads, KeyHeads = 1, KeySize = c + r, ValueSize = c, KeyWidth = c + r, ValueWidth = c + r, Scale = attention.Scale, FirstPosition = attention.FirstPosition,
+        }, step, cache, attention.Stream, attention.Stream);
+        FormatDispatch<TThread, TMemory>.Any(placed.ValueUp.Format,
+            new FloatBatchCall(this, placed.ValueUp, new Batch(heads, placed.ValueUp.MatrixBytes, -1, z.Stride, c, output.Stride, v), z, output, q.Rows * heads));
+        Release(mark);
+    }
+
+    private void Attend(Tensor output, Tensor q, AttentionShape shape, StepLayout step, CacheStorage cache, int keyStream, int valueStream)
+    {
+        if (q.Rows == 0) return;
+        StepTables at = tables.Of(step);
+        Divide(ref shape, q.Rows, step);
+        var storage = (GpuCache<TThread, TMemory>)cache;
+        long mark = Mark();
+        Tensor parts = shape.Chunks == 1 ? default : Rent(q.Rows * shape.QueryHeads, shape.Chunks * shape.PartWords);
+        switch (cache.Format)
+        {
+            case CacheFormat.F32: Attend<CacheF32<TThread, TMemory>>(); break;
+            case CacheFormat.F16: Attend<CacheF16<TThread, TMemory>>(); break;
+            case CacheFormat.BF16: Attend<CacheBF16<TThread, TMemory>>(); break;
+            default: Attend<CacheQ8<TThread, TMemory>>(); break;
+        }
+        if (shape.Chunks > 1)
+            Launch(new MergeAttention<TThread, TMemory> { Scratch = scratch.Memory, Shape = shape, Output = Place(output), Parts = parts.Address / sizeof(float) }, q.Rows * shape.QueryHeads);
+        Release(mark);
+
+        void Attend<TCache>() where TCache : struct, ICacheRows<TThread, TMemory> => Launch(new Attention<TThread, TMemory, TCache>
+        {
+            Scratch = scratch.Memory, Keys = storage.Memory(keyStream), Values = storage.Memory(valueStream), Tables = tables.Memory, Shape = shape, Step = at, Q = Place(q), Output = Place(output), Parts = parts.Address / sizeof(float),
+        }, q.Rows * shape.HeadGroups * shape.Chunks, shape.SharedWords);
+    }
+
+    /// <summary>How many heads a group does at once, as shared memory allows, and into how many chunks the cache is cut, so that few queries keep the device busy too.</summary>
+    private void Divide(ref AttentionShape shape, int rows, StepLayout step)
+    {
+        shape.Tile = runtime.GroupItems == 1 ? 32 : 64;
+        shape.Together = Math.Min(shape.HeadsOfKey, 8);
+        while (shape.Together > 1 && shape.SharedWords > runtime.SharedWords) shape.Together = (shape.Together + 1) / 2;
+        while (shape.Tile > 8 && shape.SharedWords > runtime.SharedWords) shape.Tile /= 2;
+        int length = 0;
+        foreach (SequenceSlice s in step.Sequences) length = Math.Max(length, s.FirstPosition + s.RowCount);
+        int wanted = Math.Max(1, runtime.BusyGroups / (rows * shape.HeadGroups));
+        shape.ChunkRows = reproducible ? ReproducibleChunk : ((length + wanted - 1) / wanted + shape.Tile - 1) / shape.Tile * shape.Tile;
+        shape.Chunks = (length + shape.ChunkRows - 1) / shape.ChunkRows;
+    }
+
+    private PlacedHeads HeadsOf(LatentAttentionSettings attention)
+    {
+        if (latentGroups.GetValueOrDefault(attention) is { } placed) return placed;
+        PrepareLatent(attention);
+        return latentGroups[attention] = placed = new PlacedHeads(
+            weights.Heads([.. attention.KeyUp.Select(w => w.Source)], turn: !attention.KeyUpTransposed), weights.Heads([.. attention.ValueUp.Select(w => w.Source)], turn: false));
+    }
+}

@@ -1,0 +1,50 @@
+using DeepSeek.Backends;
+using DeepSeek.Core.Tests;
+using DeepSeek.Core.Tests.Models;
+using DeepSeek.Formats;
+using Xunit.Abstractions;
+
+namespace DeepSeek.Gpu.Tests;
+
+/// <summary>The architectures on the kernels, run by the host, against transformers in float64: the prompt of 7 tokens, and 4 greedy tokens behind it.</summary>
+public class GoldenTests(ITestOutputHelper output)
+{
+    /// <summary>Float32 against float64; the cache in float32.</summary>
+    private const double Limit = 1e-8;
+
+    /// <summary>Every golden checkpoint of these architectures, as a folder and as every GGUF file beside it.</summary>
+    public static TheoryData<string> All =>
+    [
+        "llama", "llama3-rope", "llama3-rope/model-bf16.gguf", "llama-linear-rope-tied", "qwen2", "qwen2/model-bf16.gguf", "qwen3", "qwen3-yarn", "qwen3-yarn/model-bf16.gguf",
+        "qwen3-moe", "qwen3-moe/model-bf16.gguf", "deepseek-moe", "deepseek-moe/model-bf16.gguf", "deepseek-v2-lite", "deepseek-v2-lite/model-bf16.gguf",
+        "deepseek-v2-lite/model-legacy-kv_b.gguf", "deepseek-v2", "deepseek-v3", "deepseek-v3/model-bf16.gguf", "deepseek-v3-no-yarn", "deepseek-v3-fp8",
+    ];
+
+    /// <summary>Those of which every clone has a copy.</summary>
+    public static TheoryData<string> Small => ["llama", "llama3-rope/model-bf16.gguf", "qwen2", "qwen3-moe", "deepseek-v3", "deepseek-v3/model-bf16.gguf", "deepseek-v3-fp8"];
+
+    [SharedTheory]
+    [MemberData(nameof(All))]
+    public void AgreesWithTransformers(string model) => Check(SharedData.Path("golden", model), reproducible: false);
+
+    [Theory]
+    [MemberData(nameof(Small))]
+    public void AgreesWithTransformersOnAFreshClone(string model) => Check(SharedData.Local("golden", model), reproducible: true);
+
+    private void Check(string path, bool reproducible)
+    {
+        using Checkpoint checkpoint = Checkpoint.Open(path);
+        using Backend backend = OperationTests.Host(1, 1, reproducible);
+        using var run = new ModelRun(checkpoint, backend);
+        backend.Upload(null);
+        GoldenPrompt p = Golden.Read(Path.Combine(Directory.Exists(path) ? path : Path.GetDirectoryName(path)!, "golden.json")).Single(p => p.Ids.Length == 7);
+        float[][] logits = run.Step((0, p.Ids));
+        double worst = Golden.Nmse(logits[^1], p.LastLogits);
+        Assert.NotNull(p.AllLogits);
+        for (int t = 0; t < p.AllLogits.Length; t++) worst = Math.Max(worst, Golden.Nmse(logits[t], p.AllLogits[t]));
+        output.WriteLine($"worst nmse {worst:e1}");
+        Assert.True(worst < Limit, $"nmse {worst:e2}");
+        int first = ModelRun.ArgMax(logits[^1]);
+        Assert.Equal(p.Greedy[..4], (int[])[first, .. run.Greedy(0, [first], 3)]);
+    }
+}
