@@ -23,6 +23,9 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     /// item is one panel: there is nothing to keep in a cache.</summary>
     internal const int ManyTokens = 5;
 
+    /// <summary>The same where the assembled product unpacks stored blocks in registers, once for eight tokens; and where it does for scales of 16 columns, which are more work.</summary>
+    internal const int ManyStoredTokens = 25, ManyStoredSixteens = 17;
+
     /// <summary>The same where the products are of bfloat16, which rounds the activations: prompts that take no time anyway are not worth their nearly tied experts.</summary>
     internal const int ManyBrainTokens = 10;
 
@@ -102,7 +105,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         bool tiled = false;
         for (int i = 0; i < parts.Count; i++)
         {
-            if (!reproducible && parts[i].Input.Rows >= (parts[i].Weight.Blocks is null ? ManyBrainTokens : ManyTokens)) parts[i] = Tile(i);
+            parts[i] = Tile(i);
             Part p = parts[i];
             tiled |= p.Kernel is not null;
             rows += p.Weight.Rows;
@@ -129,20 +132,39 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     private Part Tile(int index)
     {
         Part p = parts[index];
-        PanelKernel? kernel = p.Weight.Blocks is { } format ? kernels.Bytes(format, p.Input.Rows) : p.Weight.IsPlainSum ? null : kernels.Brains;
-        if (kernel is null) return p;
-        bool bytes = p.Weight.Blocks is not null;
+        PanelKernel? kernel = Packs(p);
+        bool bytes = p.Weight.Blocks is not null, stored = kernel is null && p.Weight.Kernel is not null;
+        if (kernel is null && !stored) return p;
         for (int i = index - 1; i >= 0; i--)
         {
             Part before = parts[i];
-            if (before.Kernel is not null && before.Kernel.Tokens == kernel.Tokens && before.Input == p.Input && before.Weight.Blocks is not null == bytes)
+            if (before.Tiles != 0 && before.Kernel?.Tokens == kernel?.Tokens && before.Input == p.Input && before.Weight.Blocks is not null == bytes)
                 return p with { Kernel = kernel, Tiles = before.Tiles, TileBytes = before.TileBytes };
+        }
+        if (kernel is null)
+        {
+            p = p with { Tiles = (nint)scratch.Rent(DotKernel.TilesBytes(p.Input.Columns, p.Input.Rows)) };
+            pool.Run(new StoredTiling(p.Quantised, (byte*)p.Tiles), DotKernel.Tiles(p.Input.Rows));
+            return p;
         }
         int tiles = (p.Input.Rows + kernel.Tokens - 1) / kernel.Tokens, columns = p.Input.Columns;
         long tileBytes = bytes ? columns / 32 * (long)BytePanels.TileStep(kernel.Tokens) : BrainPanels.TileBytes(columns, kernel.Tokens);
         p = p with { Kernel = kernel, Tiles = (nint)scratch.Rent(tiles * tileBytes), TileBytes = tileBytes };
         pool.Run(new Tiling(p), tiles);
         return p;
+    }
+
+    /// <summary>The product of packed panels that a part takes; null: it takes none. With Reproducible only where it makes the same numbers as the product for few tokens.</summary>
+    private PanelKernel? Packs(Part p)
+    {
+        int tokens = p.Input.Rows;
+        if (p.Weight.Blocks is { } format)
+        {
+            bool stored = p.Weight.Kernel is not null;
+            int many = !stored ? ManyTokens : format.GroupElements == 16 ? ManyStoredSixteens : ManyStoredTokens;
+            return tokens >= many && (stored || !reproducible) ? kernels.Bytes(format, tokens) : null;
+        }
+        return tokens >= ManyBrainTokens && !p.Weight.IsPlainSum && !reproducible ? kernels.Brains : null;
     }
 
     /// <summary>A thread's working memory for a panel of a part.</summary>
@@ -178,7 +200,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         Tensor y = p.Accumulate ? new((nint)((float*)memory - first), p.Input.Rows, p.Output.Columns, panelRows) : p.Output;
         byte* working = p.Accumulate ? memory + (long)p.Input.Rows * panelRows * sizeof(float) : memory;
         if (p.Kernel is not null) Packed(p, first, count, following, y, working);
-        else if (p.Weight.Kernel is { } kernel) kernel.Rows(p.Weight.Source, first, count, p.Quantised, y);
+        else if (p.Weight.Kernel is { } kernel) kernel.Multiply(p.Weight.Source, first, count, (byte*)p.Tiles, p.Input.Rows, y);
         else if (p.Weight.Blocks is { } format) IntegerDot.Rows(capabilities, format, p.Weight.Source, first, count, p.Quantised, y, working);
         else FloatDot.Rows(p.Weight.Source, first, count, p.Input, y, (float*)working);
         if (!p.Accumulate && p.Bias == 0) return;
@@ -222,6 +244,11 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
             if (p.Weight.Blocks is not null) BytePanels.PackTokens(p.Quantised, first, count, p.Kernel.Tokens, tile);
             else BrainPanels.PackTokens(p.Input, first, count, p.Kernel.Tokens, tile);
         }
+    }
+
+    private readonly struct StoredTiling(QuantisedRows x, byte* tiles) : IParallelWork
+    {
+        public void Execute(int item, int worker) => DotKernel.Pack(x, item, tiles);
     }
 
     private readonly struct Products(MatMul owner) : IParallelWork

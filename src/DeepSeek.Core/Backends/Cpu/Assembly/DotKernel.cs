@@ -3,57 +3,82 @@ using DeepSeek.Tensors;
 namespace DeepSeek.Backends.Cpu.Assembly;
 
 /// <summary>
-/// The assembled matrix-vector product of one format, for 1, 2 and 4 tokens a call. A token's result is made by the same operations in the same order whatever the count.
+/// The assembled product of one format's stored blocks with few tokens, 16 weight rows at a time. A result is made by the same operations in the same order whatever the
+/// count of tokens, and by <see cref="PanelKernel"/> with packed panels.
 /// </summary>
-internal sealed unsafe class DotKernel(DType type, delegate* unmanaged<long*, void> one, delegate* unmanaged<long*, void> two, delegate* unmanaged<long*, void> four)
+/// <param name="unitColumns">Columns of a step: a row is a whole number of them.</param>
+/// <param name="one">The kernel for tiles of one token.</param>
+/// <param name="two">Of two.</param>
+/// <param name="four">Of four.</param>
+/// <param name="eight">Of eight.</param>
+internal sealed unsafe class DotKernel(int unitColumns, delegate* unmanaged<long*, void> one, delegate* unmanaged<long*, void> two, delegate* unmanaged<long*, void> four, delegate* unmanaged<long*, void> eight)
 {
-    private const int Fields = 12, Streams = 4;
+    /// <summary>Weight rows of a panel; a weight has at least as many.</summary>
+    public const int Rows = 16;
+
+    /// <summary>Tokens of all tiles but the last.</summary>
+    public const int MostTokens = 8;
+
+    private const int Fields = 10, WorkingBytes = 16 * 64 + 256 * Rows;
 
     /// <summary>Columns of a step: a row is a whole number of them.</summary>
-    public int StepColumns { get; } = type is DType.Q4_K or DType.Q5_K or DType.Q6_K ? 256 : 64;
+    public int UnitColumns { get; } = unitColumns;
+
+    /// <summary>Tokens of the tile that so many tokens are packed in, at most <see cref="MostTokens"/>.</summary>
+    private static int TileTokens(int tokens) => tokens > 4 ? MostTokens : tokens == 3 ? 4 : tokens;
+
+    /// <summary>Tiles of so many tokens.</summary>
+    public static int Tiles(int tokens) => (tokens + MostTokens - 1) / MostTokens;
+
+    /// <summary>Bytes of the tiles of so many tokens.</summary>
+    public static long TilesBytes(int columns, int tokens) => TileAt(columns, tokens & -MostTokens) + TileAt(columns, TileTokens(tokens % MostTokens));
+
+    /// <summary>Packs one tile.</summary>
+    public static void Pack(QuantisedRows x, int tile, byte* tiles)
+    {
+        int first = tile * MostTokens, count = Math.Min(MostTokens, x.Rows - first);
+        BytePanels.PackTokens(x, first, count, TileTokens(count), tiles + TileAt(x.Columns, first));
+    }
 
     /// <summary>y[t][n] for rows [first, first + count) and all tokens, without bias.</summary>
-    public void Rows(Weight w, int first, int count, QuantisedRows x, Tensor y)
+    /// <param name="w">The weight.</param>
+    /// <param name="first">First row.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="tiles">Tokens packed by <see cref="Pack"/>: tiles of <see cref="MostTokens"/> and one of <see cref="TileTokens"/> for the rest.</param>
+    /// <param name="tokens">How many.</param>
+    /// <param name="y">Products.</param>
+    public void Multiply(Weight w, int first, int count, byte* tiles, int tokens, Tensor y)
     {
+        byte* working = stackalloc byte[WorkingBytes + 64];
         long* fields = stackalloc long[Fields];
-        fields[3] = w.Columns / StepColumns;
-        fields[9] = w.Columns;
-        fields[10] = (long)y.Stride * sizeof(float);
-        for (int t = 0; t < x.Rows;)
+        fields[1] = w.RowBytes;
+        fields[3] = w.Columns / UnitColumns;
+        fields[6] = (long)y.Stride * sizeof(float);
+        fields[9] = (nint)working + 63 & -64;
+        int whole = count / Rows, rest = count % Rows;
+        for (int t = 0; t < tokens; t += MostTokens)
         {
-            int left = x.Rows - t;
-            QuantisedRows some = x.Take(t, left);
-            fields[4] = some.Q;
-            fields[5] = some.Scales;
-            fields[6] = some.Sums;
-            fields[7] = some.NegativeLanes;
+            int some = Math.Min(MostTokens, tokens - t);
+            delegate* unmanaged<long*, void> kernel = TileTokens(some) switch { 1 => one, 2 => two, 4 => four, _ => eight };
             float* to = (float*)y.Address + (long)t * y.Stride + first;
-            if (left >= 4) Call(four, fields, w, first, count, 0, to);
-            else if (left >= 2) Call(two, fields, w, first, count, 0, to);
-            else
-            {
-                int each = count / Streams;
-                if (each > 0) Call(one, fields, w, first, each, each, to);
-                if (count > each * Streams) Call(one, fields, w, first + each * Streams, count - each * Streams, 0, to + each * Streams);
-            }
-            t += left >= 4 ? 4 : left >= 2 ? 2 : 1;
+            fields[4] = (nint)(tiles + TileAt(w.Columns, t));
+            fields[8] = some;
+            if (whole > 0) Call(kernel, fields, w.Row(first), whole, (1 << Rows) - 1, to);
+            if (rest == 0) continue;
+            // A panel of the last rows, of which only the rest is stored; at the weight's beginning its first ones.
+            int shift = Math.Max(0, first + count - Rows) - (first + whole * Rows);
+            Call(kernel, fields, w.Row(first + whole * Rows + shift), 1, (1 << rest) - 1 << -shift, to + whole * Rows + shift);
         }
     }
 
-    /// <param name="kernel">Which.</param>
-    /// <param name="fields">The argument block; what depends on the rows is filled in here.</param>
-    /// <param name="w">The weight.</param>
-    /// <param name="first">First row.</param>
-    /// <param name="count">Rows of a stream.</param>
-    /// <param name="distance">Rows between streams; 0: there is one.</param>
-    /// <param name="to">Where the first row's result goes.</param>
-    private static void Call(delegate* unmanaged<long*, void> kernel, long* fields, Weight w, int first, int count, int distance, float* to)
+    private static long TileAt(int columns, int tokens) => columns / 32 * (long)BytePanels.TileStep(tokens);
+
+    private static void Call(delegate* unmanaged<long*, void> kernel, long* fields, nint weights, int panels, int rows, float* to)
     {
-        fields[0] = w.Row(first);
-        fields[1] = distance * w.RowBytes;
-        fields[2] = count;
-        fields[8] = (nint)to;
-        fields[11] = distance * sizeof(float);
+        fields[0] = weights;
+        fields[2] = panels;
+        fields[5] = (nint)to;
+        fields[7] = rows;
         kernel(fields);
     }
 }

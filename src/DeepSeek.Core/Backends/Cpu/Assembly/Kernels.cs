@@ -19,18 +19,18 @@ internal sealed unsafe class Kernels : IDisposable
     public Kernels(Capabilities capabilities)
     {
         if (!capabilities.Avx512Vnni || !capabilities.Avx512Vbmi) return;
-        (DType Type, byte[] One, byte[] Two, byte[] Four)[] sources =
+        (DType Type, byte[] One, byte[] Two, byte[] Four, byte[] Eight)[] sources =
         [
-            (DType.Q8_0, [.. KernelCode.DotQ8_0x1], [.. KernelCode.DotQ8_0x2], [.. KernelCode.DotQ8_0x4]),
-            (DType.Q4_0, [.. KernelCode.DotQ4_0x1], [.. KernelCode.DotQ4_0x2], [.. KernelCode.DotQ4_0x4]),
-            (DType.Q4_1, [.. KernelCode.DotQ4_1x1], [.. KernelCode.DotQ4_1x2], [.. KernelCode.DotQ4_1x4]),
-            (DType.Q5_0, [.. KernelCode.DotQ5_0x1], [.. KernelCode.DotQ5_0x2], [.. KernelCode.DotQ5_0x4]),
-            (DType.Q5_1, [.. KernelCode.DotQ5_1x1], [.. KernelCode.DotQ5_1x2], [.. KernelCode.DotQ5_1x4]),
-            (DType.IQ4_NL, [.. KernelCode.DotIQ4_NLx1], [.. KernelCode.DotIQ4_NLx2], [.. KernelCode.DotIQ4_NLx4]),
-            (DType.MXFP4, [.. KernelCode.DotMXFP4x1], [.. KernelCode.DotMXFP4x2], [.. KernelCode.DotMXFP4x4]),
-            (DType.Q4_K, [.. KernelCode.DotQ4_Kx1], [.. KernelCode.DotQ4_Kx2], [.. KernelCode.DotQ4_Kx4]),
-            (DType.Q5_K, [.. KernelCode.DotQ5_Kx1], [.. KernelCode.DotQ5_Kx2], [.. KernelCode.DotQ5_Kx4]),
-            (DType.Q6_K, [.. KernelCode.DotQ6_Kx1], [.. KernelCode.DotQ6_Kx2], [.. KernelCode.DotQ6_Kx4]),
+            (DType.Q8_0, [.. KernelCode.DotQ8_0x1], [.. KernelCode.DotQ8_0x2], [.. KernelCode.DotQ8_0x4], [.. KernelCode.DotQ8_0x8]),
+            (DType.Q4_0, [.. KernelCode.DotQ4_0x1], [.. KernelCode.DotQ4_0x2], [.. KernelCode.DotQ4_0x4], [.. KernelCode.DotQ4_0x8]),
+            (DType.Q4_1, [.. KernelCode.DotQ4_1x1], [.. KernelCode.DotQ4_1x2], [.. KernelCode.DotQ4_1x4], [.. KernelCode.DotQ4_1x8]),
+            (DType.Q5_0, [.. KernelCode.DotQ5_0x1], [.. KernelCode.DotQ5_0x2], [.. KernelCode.DotQ5_0x4], [.. KernelCode.DotQ5_0x8]),
+            (DType.Q5_1, [.. KernelCode.DotQ5_1x1], [.. KernelCode.DotQ5_1x2], [.. KernelCode.DotQ5_1x4], [.. KernelCode.DotQ5_1x8]),
+            (DType.IQ4_NL, [.. KernelCode.DotIQ4_NLx1], [.. KernelCode.DotIQ4_NLx2], [.. KernelCode.DotIQ4_NLx4], [.. KernelCode.DotIQ4_NLx8]),
+            (DType.MXFP4, [.. KernelCode.DotMXFP4x1], [.. KernelCode.DotMXFP4x2], [.. KernelCode.DotMXFP4x4], [.. KernelCode.DotMXFP4x8]),
+            (DType.Q4_K, [.. KernelCode.DotQ4_Kx1], [.. KernelCode.DotQ4_Kx2], [.. KernelCode.DotQ4_Kx4], [.. KernelCode.DotQ4_Kx8]),
+            (DType.Q5_K, [.. KernelCode.DotQ5_Kx1], [.. KernelCode.DotQ5_Kx2], [.. KernelCode.DotQ5_Kx4], [.. KernelCode.DotQ5_Kx8]),
+            (DType.Q6_K, [.. KernelCode.DotQ6_Kx1], [.. KernelCode.DotQ6_Kx2], [.. KernelCode.DotQ6_Kx4], [.. KernelCode.DotQ6_Kx8]),
         ];
         (int Group, bool Minima, int Tokens, byte[] Code)[] panels =
         [
@@ -39,9 +39,10 @@ internal sealed unsafe class Kernels : IDisposable
             (16, true, 4, [.. KernelCode.BytesInSixteensWithMinimax4]), (16, true, 6, [.. KernelCode.BytesInSixteensWithMinimax6]),
         ];
         int bytesOfPanels = panels.Sum(p => NativeCode.BytesOf(p.Code.Length)) + NativeCode.BytesOf(KernelCode.Brains.Length);
-        code = NativeCode.TryCreate(bytesOfPanels + sources.Sum(s => NativeCode.BytesOf(s.One.Length) + NativeCode.BytesOf(s.Two.Length) + NativeCode.BytesOf(s.Four.Length)));
+        code = NativeCode.TryCreate(bytesOfPanels + sources.Sum(s => NativeCode.BytesOf(s.One.Length) + NativeCode.BytesOf(s.Two.Length) + NativeCode.BytesOf(s.Four.Length) + NativeCode.BytesOf(s.Eight.Length)));
         if (code is null) return;
-        foreach ((DType type, byte[] one, byte[] two, byte[] four) in sources) dots.Add(type, new DotKernel(type, code.Add(one), code.Add(two), code.Add(four)));
+        foreach ((DType type, byte[] one, byte[] two, byte[] four, byte[] eight) in sources)
+            dots.Add(type, new DotKernel(Math.Max(32, BlockFormat.Of(type)!.Elements), code.Add(one), code.Add(two), code.Add(four), code.Add(eight)));
         const int BrainTokens = 12;
         foreach ((int group, bool minima, int tokens, byte[] machine) in panels) bytes.Add((group, minima, tokens), new PanelKernel(code.Add(machine), tokens));
         if (capabilities.Avx512Bf16) Brains = new PanelKernel(code.Add(KernelCode.Brains), BrainTokens);
@@ -61,7 +62,7 @@ internal sealed unsafe class Kernels : IDisposable
     /// <summary>The kernel for a weight; null where there is none.</summary>
     public DotKernel? Dot(Weight w)
     {
-        if (!dots.TryGetValue(w.Type, out DotKernel? kernel) || w.Columns % kernel.StepColumns != 0) return null;
+        if (!dots.TryGetValue(w.Type, out DotKernel? kernel) || w.Rows < DotKernel.Rows || w.Columns % kernel.UnitColumns != 0) return null;
         if (!tried.TryGetValue(w.Type, out bool works)) tried.Add(w.Type, works = Works(w.Type, kernel));
         return works ? kernel : null;
     }
@@ -69,7 +70,7 @@ internal sealed unsafe class Kernels : IDisposable
     /// <summary>Whether a small product of arbitrary blocks is what .NET's intrinsics make of it.</summary>
     private static bool Works(DType type, DotKernel kernel)
     {
-        const int Rows = 5, Columns = 512, Tokens = 7;
+        const int Rows = 37, Columns = 512, Tokens = 15;
         int weightBytes = (int)type.RowBytes(Columns) * Rows;
         byte* memory = (byte*)NativeMemory.AlignedAlloc((nuint)(weightBytes + 64 + IntegerDot.ScratchBytes(Columns)), 64);
         using ScratchArena scratch = new();
@@ -96,7 +97,9 @@ internal sealed unsafe class Kernels : IDisposable
             Weight w = new("self-test", type, Rows, Columns, (nint)memory);
             Tensor expected = new((nint)scratch.Rent(Tokens * Rows * sizeof(float)), Tokens, Rows, Rows), actual = new((nint)scratch.Rent(Tokens * Rows * sizeof(float)), Tokens, Rows, Rows);
             IntegerDot.Rows(Capabilities.None, BlockFormat.Of(type)!, w, 0, Rows, x, expected, memory + ((weightBytes + 63) & -64));
-            kernel.Rows(w, 0, Rows, x, actual);
+            byte* tiles = (byte*)scratch.Rent(DotKernel.TilesBytes(Columns, Tokens));
+            for (int i = 0; i < DotKernel.Tiles(Tokens); i++) DotKernel.Pack(x, i, tiles);
+            kernel.Multiply(w, 0, Rows, tiles, Tokens, actual);
             double error = 0, size = 0;
             for (int i = 0; i < Tokens * Rows; i++)
             {

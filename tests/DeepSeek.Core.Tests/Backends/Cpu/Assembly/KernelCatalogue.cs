@@ -7,26 +7,28 @@ internal static class KernelCatalogue
 {
     public const string SourcePath = "src/DeepSeek.Core/Backends/Cpu/Assembly/KernelCode.g.cs";
 
-    private static readonly byte[] Iq4Levels = [.. new int[] { -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113 }.Select(v => (byte)(v + 128))];
+    private static readonly byte[] Plain = Levels(0, [.. Enumerable.Range(0, 16)]);
 
-    private static readonly byte[] Mxfp4Levels = [.. new int[] { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 }.Select(v => (byte)(v + 16))];
+    private static readonly byte[] Iq4Levels = Levels(128, [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]);
+
+    private static readonly byte[] Mxfp4Levels = Levels(128, [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]);
 
     /// <summary>Name and machine code of every kernel.</summary>
     public static IEnumerable<(string Name, byte[] Code)> All()
     {
         yield return ("WindowsEntry", WindowsEntryAssembly.Assemble());
-        foreach (int tokens in (int[])[1, 2, 4])
+        foreach (int tokens in (int[])[1, 2, 4, 8])
         {
-            yield return ($"DotQ8_0x{tokens}", new BlockDotAssembly(tokens, 34, -1, -1, minima: false, 7, null).Assemble());
-            yield return ($"DotQ4_0x{tokens}", new BlockDotAssembly(tokens, 18, 2, -1, minima: false, 3, null).Assemble());
-            yield return ($"DotQ4_1x{tokens}", new BlockDotAssembly(tokens, 20, 4, -1, minima: true, -1, null).Assemble());
-            yield return ($"DotQ5_0x{tokens}", new BlockDotAssembly(tokens, 22, 6, 2, minima: false, 4, null).Assemble());
-            yield return ($"DotQ5_1x{tokens}", new BlockDotAssembly(tokens, 24, 8, 4, minima: true, -1, null).Assemble());
-            yield return ($"DotIQ4_NLx{tokens}", new BlockDotAssembly(tokens, 18, 2, -1, minima: false, 7, Iq4Levels).Assemble());
-            yield return ($"DotMXFP4x{tokens}", new BlockDotAssembly(tokens, 17, 1, -1, minima: false, 4, Mxfp4Levels).Assemble());
-            yield return ($"DotQ4_Kx{tokens}", new KDotAssembly(tokens, fifth: false).Assemble());
-            yield return ($"DotQ5_Kx{tokens}", new KDotAssembly(tokens, fifth: true).Assemble());
-            yield return ($"DotQ6_Kx{tokens}", new Q6KDotAssembly(tokens).Assemble());
+            yield return ($"DotQ8_0x{tokens}", new StoredBlockAssembly(tokens, 34, -1, -1, minima: false, []).Assemble());
+            yield return ($"DotQ4_0x{tokens}", new StoredBlockAssembly(tokens, 18, 2, -1, minima: false, Levels(128 - 8, [.. Enumerable.Range(0, 16)])).Assemble());
+            yield return ($"DotQ4_1x{tokens}", new StoredBlockAssembly(tokens, 20, 4, -1, minima: true, Plain).Assemble());
+            yield return ($"DotQ5_0x{tokens}", new StoredBlockAssembly(tokens, 22, 6, 2, minima: false, Levels(128 - 16, [.. Enumerable.Range(0, 16)])).Assemble());
+            yield return ($"DotQ5_1x{tokens}", new StoredBlockAssembly(tokens, 24, 8, 4, minima: true, Plain).Assemble());
+            yield return ($"DotIQ4_NLx{tokens}", new StoredBlockAssembly(tokens, 18, 2, -1, minima: false, Iq4Levels).Assemble());
+            yield return ($"DotMXFP4x{tokens}", new StoredBlockAssembly(tokens, 17, 1, -1, minima: false, Mxfp4Levels).Assemble());
+            yield return ($"DotQ4_Kx{tokens}", new StoredKAssembly(tokens, fifth: false).Assemble());
+            yield return ($"DotQ5_Kx{tokens}", new StoredKAssembly(tokens, fifth: true).Assemble());
+            yield return ($"DotQ6_Kx{tokens}", new StoredQ6KAssembly(tokens).Assemble());
         }
         foreach (int tokens in (int[])[4, 6])
         {
@@ -36,6 +38,13 @@ internal static class KernelCatalogue
             yield return ($"BytesInSixteensWithMinimax{tokens}", new BytePanelAssembly(tokens, groups: 2, minima: true).Assemble());
         }
         yield return ("Brains", new BrainPanelAssembly(12).Assemble());
+    }
+
+    private static byte[] Levels(int offset, ReadOnlySpan<int> values)
+    {
+        byte[] levels = new byte[values.Length];
+        for (int i = 0; i < levels.Length; i++) levels[i] = (byte)(values[i] + offset);
+        return levels;
     }
 
     /// <summary>The source file.</summary>
