@@ -1,4 +1,5 @@
 using System.CommandLine;
+using DeepSeek.Gpu;
 
 namespace DeepSeek.Cli;
 
@@ -10,7 +11,8 @@ internal sealed class ModelOptions
     private readonly Option<string?> model = new("--model", "-m") { Description = "A GGUF file, a Hugging Face folder, or the name of an embedded model (tiny-reasoner). Default: the embedded SmolLM2-135M-Instruct." };
     private readonly Option<int?> threads = new("--threads", "-t") { Description = "Threads of computation. Default: the physical cores that this process may use." };
     private readonly Option<int?> context = new("--context", "-c") { Description = "Longest conversation, in tokens. Default: the model's own, at most 32,768." };
-    private readonly Option<string?> device = new("--device") { Description = "Where the model runs: cpu, or reference (plain scalar arithmetic, very slow). Default: cpu." };
+    private readonly Option<string?> device = new("--device") { Description = "Where the model runs: cpu, gpu (the first graphics processor), gpu:N, cuda:N, opencl:N; for tests host (the graphics kernels on the processor) or reference (plain scalar arithmetic), both very slow. Default: cpu." };
+    private readonly Option<long?> deviceMemory = new("--device-memory") { Description = "Megabytes of a graphics processor's memory that weights and cache may take; the rest of the model runs on the CPU. Default: most of what is free there." };
     private readonly Option<bool> reproducible = new("--reproducible") { Description = "Bit-equal results whatever else runs and however many threads there are; slower." };
     private readonly Option<string?> speculate = new("--speculate") { Description = "Draft tokens ahead and verify them together: auto, on or off. The text is the same. Default: auto." };
     private readonly Option<bool> allowPaging = new("--allow-paging") { Description = "Run a model whose weights exceed the memory: they are read from the file as needed, slowly." };
@@ -19,7 +21,7 @@ internal sealed class ModelOptions
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option o in (Option[])[model, threads, context, device, reproducible, speculate, allowPaging, disable]) command.Options.Add(o);
+        foreach (Option o in (Option[])[model, threads, context, device, deviceMemory, reproducible, speculate, allowPaging, disable]) command.Options.Add(o);
     }
 
     /// <summary>The model's file or folder.</summary>
@@ -39,12 +41,8 @@ internal sealed class ModelOptions
         Reproducible = parsed.GetValue(reproducible),
         AllowPaging = parsed.GetValue(allowPaging),
         DisabledInstructionSets = parsed.GetValue(disable) is { Length: > 0 } sets ? sets : null,
-        Device = parsed.GetValue(device) switch
-        {
-            null or "cpu" => ComputeDevice.Cpu,
-            "reference" => ComputeDevice.Reference,
-            var other => throw new InvalidOptionException($"--device is '{other}', expected cpu or reference."),
-        },
+        Device = parsed.GetValue(device) is { } named ? GpuDevice.Find(named) : ComputeDevice.Cpu,
+        DeviceBytes = parsed.GetValue(deviceMemory) * 1_000_000,
         Speculation = parsed.GetValue(speculate) switch
         {
             null or "auto" => Speculation.Auto,

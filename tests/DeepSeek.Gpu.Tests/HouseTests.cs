@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using DeepSeek.Core.Tests;
+using DeepSeek.Tests;
 
 namespace DeepSeek.Gpu.Tests;
 
@@ -37,6 +38,9 @@ public partial class HouseTests
         foreach (string file in Directory.EnumerateFiles(Folder, "*.cs", SearchOption.AllDirectories))
             Assert.All(Using().Matches(File.ReadAllText(file)), m => Assert.DoesNotMatch("^DeepSeek\\.(Caching|Models|Generation|Text|Formats)", m.Groups[1].Value));
     }
+
+    [Fact]
+    public void ThePublicFaceIsAsListed() => PublicApi.Check(typeof(GpuDevice).Assembly, Path.Combine(SharedData.Root, "tests", "DeepSeek.Gpu.Tests", "PublicApi.txt"));
 
     [GeneratedRegex(@"^using ([\w.]+);", RegexOptions.Multiline)]
     private static partial Regex Using();

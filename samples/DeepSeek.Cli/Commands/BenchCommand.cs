@@ -140,6 +140,8 @@ internal sealed class BenchCommand : Command
         writer.WriteNumber("peak_anonymous_bytes", memory.PeakBytes);
         writer.WriteNumber("mapped_bytes", memory.MappedBytes);
         writer.WriteString("cpu", Cpu());
+        writer.WriteString("device", info.Device);
+        writer.WriteString("placement", info.Placement);
         writer.WriteString("kernels", info.Kernels);
         writer.WriteStartArray("compared");
         foreach (BenchVariant v in variants.Skip(1))

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using DeepSeek.Gpu;
 
 namespace DeepSeek.Cli.Commands;
 
@@ -40,7 +41,9 @@ internal sealed class InspectCommand : Command
         Line("context", $"{plan.ContextLength:#,0} tokens (made for {plan.MaxContextLength:#,0})");
         Line("memory", $"{Bytes(plan.AvailableMemoryBytes)} available, {Bytes(plan.MemoryBytesPerSecond)}/s measured");
         Line("device", $"{plan.Device}, {plan.Processors} processors: {plan.Kernels}");
-        Line("expected", $"about {plan.ExpectedTokensPerSecond:0.#} tokens/s of one answer");
+        Line("placement", plan.Placement);
+        Line("graphics", GpuDevice.WhyNone ?? string.Join("; ", GpuDevice.All.Select(d => $"{d.Name}: {d.Description}")));
+        Line("expected", plan.ExpectedTokensPerSecond == 0 ? "not known: a device's memory is not measured" : $"about {plan.ExpectedTokensPerSecond:0.#} tokens/s of one answer{(plan.DeviceBytes > 0 ? ", at most: the processor's part alone" : "")}");
         Line("verdict", plan.Advice);
         if (!tensors) return;
         Console.WriteLine();
@@ -65,6 +68,11 @@ internal sealed class InspectCommand : Command
         writer.WriteNumber("memory_bytes_per_second", plan.MemoryBytesPerSecond);
         writer.WriteNumber("processors", plan.Processors);
         writer.WriteString("device", plan.Device);
+        writer.WriteString("placement", plan.Placement);
+        writer.WriteNumber("device_bytes", plan.DeviceBytes);
+        writer.WriteStartArray("graphics_devices");
+        foreach (GpuDevice device in GpuDevice.All) writer.WriteStringValue($"{device.Name}: {device.Description}");
+        writer.WriteEndArray();
         writer.WriteString("kernels", plan.Kernels);
         writer.WriteNumber("expected_tokens_per_second", plan.ExpectedTokensPerSecond);
         writer.WriteString("verdict", plan.Verdict.ToString());

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using DeepSeek.Generation;
+using DeepSeek.Gpu;
 
 namespace DeepSeek.Conformance;
 
@@ -19,6 +20,8 @@ internal abstract class ModelVerb(Arguments arguments) : IVerb
         {
             null or "cpu" => ComputeDevice.Cpu,
             "reference" => ComputeDevice.Reference,
+            "host" => GpuDevice.Host,
+            "gpu" => GpuDevice.Default,
             { } other => throw new UsageException($"unknown backend '{other}'"),
         },
         Threads = arguments["--threads"] is { } threads ? int.TryParse(threads, NumberStyles.None, CultureInfo.InvariantCulture, out int n) ? n : throw new UsageException("--threads needs a number") : null,

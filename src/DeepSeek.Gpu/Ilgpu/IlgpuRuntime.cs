@@ -1,0 +1,160 @@
+using DeepSeek.Gpu.Kernels;
+using ILGPU;
+using ILGPU.Runtime;
+using ILGPU.Runtime.Cuda;
+
+namespace DeepSeek.Gpu.Ilgpu;
+
+/// <summary>What is the same for both kinds of threads.</summary>
+internal static class IlgpuRuntime
+{
+    /// <summary>Items of a warp on devices with shuffles: all of NVIDIA's.</summary>
+    public const int WarpLanes = 32;
+
+    /// <summary>Bytes of page-locked memory that copies go through.</summary>
+    public const int StagingBytes = 8 << 20;
+
+    /// <summary>The one entry point of all kernels.</summary>
+    public static void Entry<TThread, TKernel>(TKernel kernel) where TThread : struct, IIlgpuThread<TThread> where TKernel : struct, IKernel<TThread>
+        => kernel.Run(TThread.Create(SharedMemory.GetDynamic<uint>()));
+
+    /// <summary>The same error in this library's words.</summary>
+    public static ModelException Translate(AcceleratorException error, string device, string doing)
+        => error is CudaException { Error: nameof(CudaError.CUDA_ERROR_OUT_OF_MEMORY) } || error.Message.Contains("MEM_OBJECT_ALLOCATION_FAILURE", StringComparison.Ordinal)
+            || error.Message.Contains("OUT_OF_RESOURCES", StringComparison.Ordinal) || error.Message.Contains("OUT_OF_MEMORY", StringComparison.Ordinal)
+            ? new ModelMemoryException($"The device '{device}' has no memory left ({doing}: {error.Message}). Set a smaller DeviceBytes, a shorter ContextLength or a smaller CacheType.", error)
+            : new DeviceException($"The device '{device}' failed ({doing}: {error.Message}). Dispose the model; a device that was reset may be used again.", error);
+}
+
+/// <summary>A device that ILGPU drives: one stream, kernels compiled when they are first launched.</summary>
+internal sealed class IlgpuRuntime<TThread> : GpuRuntime<TThread, IlgpuMemory> where TThread : struct, IIlgpuThread<TThread>
+{
+    private readonly Accelerator accelerator;
+    private readonly AcceleratorStream stream;
+    private readonly Dictionary<Type, Delegate> kernels = [];
+    private readonly PageLockedArray1D<byte> staging;
+    private long staged;
+
+    /// <param name="accelerator">The device; owned.</param>
+    /// <param name="name">The device's name.</param>
+    /// <param name="edge">Edge of the groups of matrix products, where the device can have such groups.</param>
+    /// <param name="items">Items of groups over rows.</param>
+    public IlgpuRuntime(Accelerator accelerator, string name, int edge = 16, int items = 128)
+    {
+        this.accelerator = accelerator;
+        Name = name;
+        (TileEdge, GroupItems) = (edge * edge <= accelerator.MaxNumThreadsPerGroup ? edge : 8, items);
+        Lanes = typeof(TThread) == typeof(WarpThread) ? IlgpuRuntime.WarpLanes : 1;
+        stream = accelerator.CreateStream();
+        staging = accelerator.AllocatePageLocked1D<byte>(IlgpuRuntime.StagingBytes);
+    }
+
+    public override string Name { get; }
+
+    public override string Description => $"{accelerator.Name}, {accelerator.AcceleratorType}, {accelerator.NumMultiprocessors} multiprocessors, {accelerator.MemorySize / 1e9:0.#} GB, {(Lanes > 1 ? "warp shuffles" : "portable kernels")}";
+
+    public override int Lanes { get; }
+
+    public override int GroupItems { get; }
+
+    public override int TileEdge { get; }
+
+    public override int SharedWords => accelerator.MaxSharedMemoryPerGroup / sizeof(uint);
+
+    public override int BusyGroups => 8 * accelerator.NumMultiprocessors;
+
+    public override GpuBuffer<IlgpuMemory> Allocate(long bytes)
+    {
+        try { return new IlgpuBuffer<TThread>(this, accelerator.Allocate1D<byte>(bytes)); }
+        catch (AcceleratorException e) { throw IlgpuRuntime.Translate(e, Name, $"allocating {bytes} bytes"); }
+        catch (OutOfMemoryException e) { throw new ModelMemoryException($"The device '{Name}' has no memory left (allocating {bytes} bytes).", e); }
+    }
+
+    public override void Launch<TKernel>(in TKernel kernel, int groups, int items, int sharedWords)
+    {
+        try
+        {
+            if (!kernels.TryGetValue(typeof(TKernel), out Delegate? launcher))
+                kernels.Add(typeof(TKernel), launcher = accelerator.LoadKernel<TKernel>(IlgpuRuntime.Entry<TThread, TKernel>));
+            ((Action<AcceleratorStream, KernelConfig, TKernel>)launcher)(stream, sharedWords == 0 ? new KernelConfig(groups, items) : new KernelConfig(groups, items, SharedMemoryConfig.RequestDynamic<uint>(sharedWords)), kernel);
+        }
+        catch (AcceleratorException e) { throw IlgpuRuntime.Translate(e, Name, $"launching {typeof(TKernel).Name}"); }
+    }
+
+    public override void Synchronise()
+    {
+        try { stream.Synchronize(); }
+        catch (AcceleratorException e) { throw IlgpuRuntime.Translate(e, Name, "waiting"); }
+        staged = 0;
+    }
+
+    /// <summary>Copies in through page-locked memory, which is used again after the device has been waited for.</summary>
+    public void Upload(ArrayView<byte> view, long at, ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            while (bytes.Length > 0)
+            {
+                if (staged == staging.Length) Synchronise();
+                int count = (int)Math.Min(bytes.Length, staging.Length - staged);
+                bytes[..count].CopyTo(staging.Span.Slice((int)staged, count));
+                view.SubView(at, count).CopyFrom(stream, staging.ArrayView.SubView(staged, count));
+                // Small tables come one after the other in a step; they begin at multiples of 16.
+                staged = Math.Min((staged + count + 15) & -16, staging.Length);
+                bytes = bytes[count..];
+                at += count;
+            }
+        }
+        catch (AcceleratorException e) { throw IlgpuRuntime.Translate(e, Name, "copying to it"); }
+    }
+
+    /// <summary>Waits and copies out.</summary>
+    public void Download(ArrayView<byte> view, long at, Span<byte> bytes)
+    {
+        try
+        {
+            if (staged > 0 && bytes.Length > staging.Length - staged) Synchronise();
+            while (bytes.Length > 0)
+            {
+                int count = (int)Math.Min(bytes.Length, staging.Length - staged);
+                view.SubView(at, count).CopyTo(stream, staging.ArrayView.SubView(staged, count));
+                long from = staged;
+                Synchronise();
+                staging.Span.Slice((int)from, count).CopyTo(bytes);
+                bytes = bytes[count..];
+                at += count;
+            }
+        }
+        catch (AcceleratorException e) { throw IlgpuRuntime.Translate(e, Name, "copying from it"); }
+    }
+
+    /// <summary>Copies within the device.</summary>
+    public void Copy(ArrayView<byte> source, long from, ArrayView<byte> target, long to, long count)
+    {
+        try { source.SubView(from, count).CopyTo(stream, target.SubView(to, count)); }
+        catch (AcceleratorException e) { throw IlgpuRuntime.Translate(e, Name, "copying on it"); }
+    }
+
+    public override void Dispose()
+    {
+        staging.Dispose();
+        stream.Dispose();
+        accelerator.Dispose();
+    }
+}
+
+/// <summary>A piece of a device's memory.</summary>
+internal sealed class IlgpuBuffer<TThread>(IlgpuRuntime<TThread> runtime, MemoryBuffer1D<byte, Stride1D.Dense> buffer) : GpuBuffer<IlgpuMemory>(buffer.LengthInBytes) where TThread : struct, IIlgpuThread<TThread>
+{
+    private readonly ArrayView<byte> view = buffer.View.BaseView;
+
+    public override IlgpuMemory Memory => new(view);
+
+    public override void Upload(long at, ReadOnlySpan<byte> bytes) => runtime.Upload(view, at, bytes);
+
+    public override void Download(long at, Span<byte> bytes) => runtime.Download(view, at, bytes);
+
+    public override void CopyFrom(GpuBuffer<IlgpuMemory> source, long from, long to, long count) => runtime.Copy(((IlgpuBuffer<TThread>)source).view, from, view, to, count);
+
+    public override void Dispose() => buffer.Dispose();
+}

@@ -1,0 +1,112 @@
+using DeepSeek.Gpu.Kernels;
+using ILGPU;
+
+namespace DeepSeek.Gpu.Ilgpu;
+
+/// <summary>An item that a kernel's entry point makes. Shared memory is taken once, there: on ILGPU's CPU accelerator taking it is something that all items do together.</summary>
+internal interface IIlgpuThread<TSelf> : IThread where TSelf : struct, IIlgpuThread<TSelf>
+{
+    static abstract TSelf Create(ArrayView<uint> shared);
+}
+
+/// <summary>An item of a device whose warps exchange values by shuffles of their own.</summary>
+internal readonly struct WarpThread(ArrayView<uint> shared) : IIlgpuThread<WarpThread>
+{
+    private readonly ArrayView<uint> shared = shared;
+
+    public static WarpThread Create(ArrayView<uint> shared) => new(shared);
+
+    public int Group => Grid.IdxX;
+
+    public int Item => ILGPU.Group.IdxX;
+
+    public int Items => ILGPU.Group.DimX;
+
+    public int Lane => ILGPU.Group.IdxX & (IlgpuRuntime.WarpLanes - 1);
+
+    public int Lanes => IlgpuRuntime.WarpLanes;
+
+    public void Barrier() => ILGPU.Group.Barrier();
+
+    public float SumLanes(float value)
+    {
+        value += Warp.ShuffleXor(value, 16);
+        value += Warp.ShuffleXor(value, 8);
+        value += Warp.ShuffleXor(value, 4);
+        value += Warp.ShuffleXor(value, 2);
+        return value + Warp.ShuffleXor(value, 1);
+    }
+
+    public float MaxLanes(float value)
+    {
+        value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 16));
+        value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 8));
+        value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 4));
+        value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 2));
+        return IntrinsicMath.Max(value, Warp.ShuffleXor(value, 1));
+    }
+
+    public float Shared(int i) => shared.Cast<float>()[i];
+
+    public void SetShared(int i, float value) => shared.Cast<float>()[i] = value;
+
+    public uint SharedWord(int i) => shared[i];
+
+    public void SetSharedWord(int i, uint value) => shared[i] = value;
+
+    public int Dot4(uint a, uint b, int c) => Instructions.Dot4(a, b, c);
+
+    public uint Permute(uint a, uint b, uint selector) => Instructions.Permute(a, b, selector);
+
+    public float Fma(float a, float b, float c) => Instructions.Fma(a, b, c);
+
+    public float Sqrt(float x) => MathF.Sqrt(x);
+
+    public float AsFloat(uint bits) => BitConverter.Int32BitsToSingle((int)bits);
+
+    public uint AsWord(float x) => (uint)BitConverter.SingleToInt32Bits(x);
+}
+
+/// <summary>An item of any other device: a warp of one, so that nothing is exchanged but through shared memory.</summary>
+internal readonly struct LoneThread(ArrayView<uint> shared) : IIlgpuThread<LoneThread>
+{
+    private readonly ArrayView<uint> shared = shared;
+
+    public static LoneThread Create(ArrayView<uint> shared) => new(shared);
+
+    public int Group => Grid.IdxX;
+
+    public int Item => ILGPU.Group.IdxX;
+
+    public int Items => ILGPU.Group.DimX;
+
+    public int Lane => 0;
+
+    public int Lanes => 1;
+
+    public void Barrier() => ILGPU.Group.Barrier();
+
+    public float SumLanes(float value) => value;
+
+    public float MaxLanes(float value) => value;
+
+    public float Shared(int i) => shared.Cast<float>()[i];
+
+    public void SetShared(int i, float value) => shared.Cast<float>()[i] = value;
+
+    public uint SharedWord(int i) => shared[i];
+
+    public void SetSharedWord(int i, uint value) => shared[i] = value;
+
+    public int Dot4(uint a, uint b, int c) => Instructions.Dot4(a, b, c);
+
+    public uint Permute(uint a, uint b, uint selector) => Instructions.Permute(a, b, selector);
+
+    public float Fma(float a, float b, float c) => Instructions.Fma(a, b, c);
+
+    public float Sqrt(float x) => MathF.Sqrt(x);
+
+    public float AsFloat(uint bits) => BitConverter.Int32BitsToSingle((int)bits);
+
+    public uint AsWord(float x) => (uint)BitConverter.SingleToInt32Bits(x);
+}
