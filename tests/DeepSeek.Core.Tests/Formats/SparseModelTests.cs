@@ -1,6 +1,6 @@
-using DeepSeek.Backends;
+using DeepSeek.Core.Tests.Backends;
 using DeepSeek.Formats;
-using DeepSeek.Models;
+using DeepSeek.Generation;
 
 namespace DeepSeek.Core.Tests.Formats;
 
@@ -23,28 +23,32 @@ public sealed class SparseModelTests
         """;
 
     [Fact]
-    public void DeepSeek_V3_is_opened_and_bound()
+    public void DeepSeek_V3_is_opened_bound_and_planned()
     {
         using var folder = new TemporaryFolder();
         SparseModel.WriteFolder(folder.Path, V3Config, SparseModel.DeepSeekV3());
         using Checkpoint file = Checkpoint.Open(folder.Path);
         Assert.InRange(file.WeightBytes, 680_000_000_000, 695_000_000_000);
         Assert.Equal(91_991, file.Tensors.Count);
-        Bind(file, 61, 129280);
+        ModelPlan plan = Plan(folder, folder.Path);
+        Assert.Equal((PlanVerdict.NeedsPaging, 61 * 576 * 2), (plan.Verdict, plan.CacheBytesPerToken - 576 * 2)); // kv_lora_rank + rope numbers a layer in bfloat16, those of the draft module too
+        Assert.InRange(plan.ParameterCount, 684_000_000_000, 685_000_000_000);
+        Assert.InRange(plan.BytesReadPerToken, 36_000_000_000, 39_000_000_000); // 36.6 billion parameters a token, most of them a byte
     }
 
     [Fact]
-    public void R1_Distill_Llama_70B_is_opened_and_bound()
+    public void R1_Distill_Llama_70B_is_opened_bound_and_planned()
     {
         using var folder = new TemporaryFolder();
         SparseModel.WriteFolder(folder.Path, Llama70BConfig, SparseModel.Llama(80, 8192, 28672, 8192, 1024, 128256));
         using Checkpoint file = Checkpoint.Open(folder.Path);
         Assert.InRange(file.WeightBytes, 141_000_000_000, 142_000_000_000);
-        Bind(file, 80, 128256);
+        ModelPlan plan = Plan(folder, folder.Path);
+        Assert.Equal((PlanVerdict.NeedsPaging, 80L * 2 * 1024 * 2), (plan.Verdict, plan.CacheBytesPerToken));
     }
 
     [Fact]
-    public void DeepSeek_V2_Lite_is_opened_without_reading_it_and_bound()
+    public void DeepSeek_V2_Lite_is_opened_without_reading_it_bound_and_planned()
     {
         using var folder = new TemporaryFolder();
         (string, object)[] metadata =
@@ -60,13 +64,12 @@ public sealed class SparseModelTests
         using Checkpoint file = Checkpoint.Open(folder.File("lite.gguf"));
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, 1_000_000); // of 200,000 tokens and merges none is decoded
         Assert.InRange(file.WeightBytes, 8_000_000_000, 11_000_000_000);
-        Bind(file, 27, 102400);
+        ModelPlan plan = Plan(folder, folder.File("lite.gguf"));
+        Assert.Equal((PlanVerdict.Fits, 27L * 576 * 2), (plan.Verdict, plan.CacheBytesPerToken));
+        Assert.InRange(plan.BytesReadPerToken, 1_000_000_000, 2_000_000_000); // 2.4 of 15.7 billion parameters
     }
 
-    private static void Bind(Checkpoint file, int layers, int vocabulary)
-    {
-        using var backend = new ReferenceBackend();
-        Model model = Architectures.Bind(new ModelSource(file, backend));
-        Assert.Equal((layers, vocabulary), (model.LayerCount, model.VocabularySize));
-    }
+    /// <summary>A plan for a machine with 24 GB, which binds every weight.</summary>
+    private static ModelPlan Plan(TemporaryFolder folder, string path)
+        => ModelPlanner.Plan(path, new LanguageModelOptions(), MachineLimitsTests.Machine(folder, "0::/\n", ("proc/meminfo", "MemAvailable: 24000000 kB\n")));
 }
