@@ -14,7 +14,7 @@ namespace DeepSeek.Extensions;
 /// <param name="logger">Told what deserves attention.</param>
 internal sealed partial class DeepSeekChatClient(Func<CancellationToken, ValueTask<LanguageModel>> load, TimeProvider clock, ILogger logger) : IChatClient
 {
-    private static readonly ChatClientMetadata Metadata = new(ChatOperation.Provider);
+    private static readonly ChatClientMetadata Metadata = new(ModelOperation.Provider);
     private volatile LanguageModel? model;
     private volatile string? foreign;
     private volatile bool disposed;
@@ -26,7 +26,7 @@ internal sealed partial class DeepSeekChatClient(Func<CancellationToken, ValueTa
     public async Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {
         var updates = new List<ChatResponseUpdate>();
-        await foreach (ChatResponseUpdate update in GetStreamingResponseAsync(messages, options, cancellationToken).ConfigureAwait(false)) updates.Add(update);
+        await foreach (ChatResponseUpdate update in Updates(messages, options, streams: false, cancellationToken).ConfigureAwait(false)) updates.Add(update);
         ChatResponse response = updates.ToChatResponse();
         response.RawRepresentation = updates.ConvertAll(u => (GenerationUpdate)u.RawRepresentation!);
         return response;
@@ -34,18 +34,21 @@ internal sealed partial class DeepSeekChatClient(Func<CancellationToken, ValueTa
 
     /// <inheritdoc/>
     public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
+        => Updates(messages, options, streams: true, cancellationToken);
+
+    private IAsyncEnumerable<ChatResponseUpdate> Updates(IEnumerable<ChatMessage> messages, ChatOptions? options, bool streams, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(messages);
         ObjectDisposedException.ThrowIf(disposed, this);
-        return StreamAsync(messages, options, cancellationToken);
+        return StreamAsync(messages, options, streams, cancellationToken);
     }
 
-    private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(IEnumerable<ChatMessage> messages, ChatOptions? options, [EnumeratorCancellation] CancellationToken cancellationToken)
+    private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(IEnumerable<ChatMessage> messages, ChatOptions? options, bool streams, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         string response = $"chatcmpl-{Guid.NewGuid():N}", message = $"msg-{Guid.NewGuid():N}";
         DateTimeOffset created = clock.GetUtcNow();
         bool showReasoning = options?.Reasoning?.Output is not ReasoningOutput.None;
-        using ChatOperation operation = ChatOperation.Start(options?.ModelId ?? model?.Info.Name, options, clock);
+        using ModelOperation operation = ModelOperation.StartChat(options?.ModelId ?? model?.Info.Name, options, streams, clock);
         IAsyncEnumerator<GenerationUpdate>? updates = null;
         try
         {
@@ -82,6 +85,7 @@ internal sealed partial class DeepSeekChatClient(Func<CancellationToken, ValueTa
                 if (update is { Kind: UpdateKind.End, Usage: { } usage }) operation.Finished(update.FinishReason, usage);
                 if (update.Kind == UpdateKind.Reasoning && !showReasoning) continue;
                 if (Contents(update) is not { } contents) continue;
+                operation.Chunk();
                 yield return new ChatResponseUpdate(ChatRole.Assistant, contents)
                 {
                     ResponseId = response,
@@ -120,7 +124,7 @@ internal sealed partial class DeepSeekChatClient(Func<CancellationToken, ValueTa
     {
         ArgumentNullException.ThrowIfNull(serviceType);
         if (serviceKey is not null) return null;
-        if (serviceType == typeof(ChatClientMetadata)) return model is { } m ? new ChatClientMetadata(ChatOperation.Provider, null, m.Info.Name) : Metadata;
+        if (serviceType == typeof(ChatClientMetadata)) return model is { } m ? new ChatClientMetadata(ModelOperation.Provider, null, m.Info.Name) : Metadata;
         return serviceType.IsInstanceOfType(this) ? this : model is { } loaded && serviceType.IsInstanceOfType(loaded) ? loaded : null;
     }
 

@@ -32,7 +32,7 @@ public static class LanguageModelExtensions
     public static IEmbeddingGenerator<string, Embedding<float>> AsIEmbeddingGenerator(this LanguageModel model, EmbeddingPooling pooling = EmbeddingPooling.LastToken)
     {
         ArgumentNullException.ThrowIfNull(model);
-        return new DeepSeekEmbeddingGenerator(_ => new ValueTask<LanguageModel>(model), () => model, pooling);
+        return new DeepSeekEmbeddingGenerator(_ => new ValueTask<LanguageModel>(model), () => model, pooling, model.Options.TimeProvider ?? TimeProvider.System);
     }
 
     /// <summary>A registered model as a generator of embeddings; it is loaded when the first one is asked for. Thread-safe; disposing the generator leaves the model alone.</summary>
@@ -41,6 +41,6 @@ public static class LanguageModelExtensions
     public static IEmbeddingGenerator<string, Embedding<float>> AsIEmbeddingGenerator(this LanguageModelLoader loader, EmbeddingPooling pooling = EmbeddingPooling.LastToken)
     {
         ArgumentNullException.ThrowIfNull(loader);
-        return new DeepSeekEmbeddingGenerator(loader.GetAsync, () => loader.Model, pooling);
+        return new DeepSeekEmbeddingGenerator(loader.GetAsync, () => loader.Model, pooling, loader.Clock);
     }
 }

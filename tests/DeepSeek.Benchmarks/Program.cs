@@ -10,17 +10,19 @@ switch (args)
         return 0;
     case ["attention", ..]: AttentionBenchmark.Run(args.AsSpan(1)); return 0;
     case ["masks", ..] when args.Length > 1: MaskBenchmark.Run(args.AsSpan(1)); return 0;
+    case ["constrained", ..] when args.Length > 1: await ConstrainedBenchmark.RunAsync(args[1..]); return 0;
     case ["kernels", ..]: KernelBenchmark.Run(args[1..]); return 0;
     case ["fp8", var folder, ..]:
-        RandomFp8Folder.Write(folder, args.Length > 2 ? double.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture) : 4.2);
+        RandomFp8Folder.Write(folder, args.Length > 2 ? double.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture) : 4.2, args.Length > 3 ? args[3] : null);
         return 0;
     default:
         Console.Error.WriteLine("""
             usage: DeepSeek.Benchmarks attention [THREADS] [F32|F16|BF16|Q8] [SHAPE]
                    DeepSeek.Benchmarks assemble [FILE]    assembles the machine-code kernels into the library's source file of constants
                    DeepSeek.Benchmarks masks TOKENIZER [ROWS]  times the token masks of constrained decoding
+                   DeepSeek.Benchmarks constrained MODEL [TOKENS] [RUNS]  times decode steps with a schema and without, in turns
                    DeepSeek.Benchmarks kernels [FORMAT…]  times matrix products: bandwidth for few tokens, operations for many
-                   DeepSeek.Benchmarks fp8 FOLDER [GIGABYTES]  writes a random float8 checkpoint in DeepSeek-V3's layout
+                   DeepSeek.Benchmarks fp8 FOLDER [GIGABYTES] [TOKENIZER]  writes a random float8 checkpoint in DeepSeek-V3's layout
             """);
         return 64;
 }

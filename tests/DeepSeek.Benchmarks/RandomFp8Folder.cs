@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -7,7 +8,7 @@ namespace DeepSeek.Benchmarks;
 
 /// <summary>
 /// Writes a Hugging Face folder of random float8 weights in DeepSeek-V3's layout (128×128 block scales, one shard a layer), of about a given size: for measuring memory and speed
-/// where a real checkpoint of that size is not at hand. It writes noise. The tokenizer is the embedded tiny-reasoner's.
+/// where a real checkpoint of that size is not at hand. It writes noise. The tokenizer is the embedded tiny-reasoner's unless another is given.
 /// </summary>
 internal static class RandomFp8Folder
 {
@@ -16,21 +17,26 @@ internal static class RandomFp8Folder
     /// <summary>Bytes of one layer of experts, near enough.</summary>
     private const long LayerBytes = 3L * Experts * ExpertSize * Hidden;
 
-    public static void Write(string folder, double gigabytes)
+    /// <param name="folder">The folder.</param>
+    /// <param name="gigabytes">Size of its layers, about.</param>
+    /// <param name="tokenizer">A tokenizer.json, compressed or not; null for the embedded one.</param>
+    public static void Write(string folder, double gigabytes, string? tokenizer)
     {
         Directory.CreateDirectory(folder);
         int layers = 2 + (int)Math.Ceiling(gigabytes * 1e9 / LayerBytes);
-        string tokenizer = Path.Combine(Root(), "samples", "models", "tiny-reasoner");
-        foreach (string file in (string[])["tokenizer.json", "tokenizer_config.json"]) File.Copy(Path.Combine(tokenizer, file), Path.Combine(folder, file), true);
-        JsonNode tiny = JsonNode.Parse(File.ReadAllText(Path.Combine(tokenizer, "config.json")))!;
-        int vocabulary = tiny["vocab_size"]!.GetValue<int>();
+        string embedded = Path.Combine(Root(), "samples", "models", "tiny-reasoner");
+        File.Copy(Path.Combine(embedded, "tokenizer_config.json"), Path.Combine(folder, "tokenizer_config.json"), true);
+        using (Stream from = File.OpenRead(tokenizer ?? Path.Combine(embedded, "tokenizer.json")), to = File.Create(Path.Combine(folder, "tokenizer.json")))
+            (tokenizer?.EndsWith(".gz", StringComparison.Ordinal) == true ? new GZipStream(from, CompressionMode.Decompress) : from).CopyTo(to);
+        Tokenizer tokens = Tokenizer.Load(Path.Combine(folder, "tokenizer.json"));
+        int vocabulary = (tokens.VocabularySize + 639) / 640 * 640; // rounded up, as DeepSeek's 128,815 tokens have 129,280 rows
         File.WriteAllText(Path.Combine(folder, "config.json"), $$$"""
             {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "vocab_size": {{{vocabulary}}}, "hidden_size": {{{Hidden}}}, "intermediate_size": {{{DenseSize}}},
              "moe_intermediate_size": {{{ExpertSize}}}, "num_hidden_layers": {{{layers}}}, "num_attention_heads": {{{Heads}}}, "num_key_value_heads": {{{Heads}}}, "q_lora_rank": {{{QueryLatent}}}, "kv_lora_rank": {{{Latent}}},
              "qk_nope_head_dim": {{{Nope}}}, "qk_rope_head_dim": {{{Rope}}}, "v_head_dim": {{{Value}}}, "n_routed_experts": {{{Experts}}}, "n_shared_experts": 1, "num_experts_per_tok": 6, "n_group": 8,
              "topk_group": 4, "topk_method": "noaux_tc", "scoring_func": "sigmoid", "norm_topk_prob": true, "routed_scaling_factor": 2.5, "first_k_dense_replace": 1, "moe_layer_freq": 1,
              "max_position_embeddings": 4096, "rope_theta": 10000, "rope_scaling": null, "rms_norm_eps": 1e-6, "num_nextn_predict_layers": 0, "tie_word_embeddings": false,
-             "bos_token_id": {{{tiny["bos_token_id"]!.ToJsonString()}}}, "eos_token_id": {{{tiny["eos_token_id"]!.ToJsonString()}}}, "torch_dtype": "bfloat16",
+             "bos_token_id": 0, "eos_token_id": 1, "torch_dtype": "bfloat16",
              "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}}
             """);
         var index = new JsonObject();

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using DeepSeek.Tensors;
 
-namespace DeepSeek.Conformance;
+namespace DeepSeek.Conformance.Verbs;
 
 /// <summary><c>blocks TYPE</c>: what blocks of a format stand for.</summary>
 internal sealed class BlocksVerb(Arguments arguments) : IVerb

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 using DeepSeek.Extensions;
 using Microsoft.Extensions.AI;
 
-namespace DeepSeek.Conformance;
+namespace DeepSeek.Conformance.Verbs;
 
 /// <summary>OpenAI's chat shapes through <see cref="IChatClient"/>, streamed and folded.</summary>
 internal sealed class ChatVerb(Arguments arguments) : ModelVerb(arguments)

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 
-namespace DeepSeek.Conformance;
+namespace DeepSeek.Conformance.Verbs;
 
 /// <summary>Lists of numbers, in and out.</summary>
 internal static class Lists

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 using DeepSeek.Generation;
 using DeepSeek.Gpu;
 
-namespace DeepSeek.Conformance;
+namespace DeepSeek.Conformance.Verbs;
 
 /// <summary>A verb that runs a model: <c>--threads</c>, <c>--backend</c>, <c>--reproducible</c>, <c>--speculate</c>, <c>--disable</c>.</summary>
 internal abstract class ModelVerb(Arguments arguments) : IVerb

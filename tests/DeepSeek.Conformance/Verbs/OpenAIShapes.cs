@@ -2,7 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.Extensions.AI;
 
-namespace DeepSeek.Conformance;
+namespace DeepSeek.Conformance.Verbs;
 
 /// <summary>Reads OpenAI's chat shapes. Linked into the tests of the packages too, where it is half of a server.</summary>
 internal static class OpenAIShapes

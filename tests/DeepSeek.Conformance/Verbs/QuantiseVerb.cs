@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using DeepSeek.Tensors;
 
-namespace DeepSeek.Conformance;
+namespace DeepSeek.Conformance.Verbs;
 
 /// <summary><c>quantise TYPE</c>: numbers as blocks of a format that the library can write.</summary>
 internal sealed class QuantiseVerb(Arguments arguments) : IVerb

@@ -1,7 +1,7 @@
 using System.Text.Json.Nodes;
 using DeepSeek.Generation;
 
-namespace DeepSeek.Conformance;
+namespace DeepSeek.Conformance.Verbs;
 
 /// <summary>The distribution that the sampler draws from.</summary>
 internal sealed class SampleVerb : IVerb

@@ -1,7 +1,7 @@
 using System.Text.Json.Nodes;
 using DeepSeek.Text;
 
-namespace DeepSeek.Conformance;
+namespace DeepSeek.Conformance.Verbs;
 
 /// <summary><c>encode TOKENIZER</c></summary>
 internal sealed class EncodeVerb(Tokenizer tokenizer) : IVerb

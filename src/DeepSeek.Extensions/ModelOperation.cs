@@ -7,12 +7,12 @@ namespace DeepSeek.Extensions;
 /// <summary>
 /// One request as telemetry sees it, by the semantic conventions for generative AI (https://opentelemetry.io/docs/specs/semconv/gen-ai/). Disposing it ends the span and records the metrics.
 /// </summary>
-internal sealed class ChatOperation : IDisposable
+internal sealed class ModelOperation : IDisposable
 {
     /// <summary>Who serves the model, for metadata, spans and metrics.</summary>
     public const string Provider = "deepseek";
 
-    private const string OperationName = "gen_ai.operation.name", Chat = "chat";
+    private const string OperationName = "gen_ai.operation.name", Chat = "chat", Embeddings = "embeddings";
     private static readonly ActivitySource Source = new(DeepSeekTelemetry.SourceName);
     private static readonly Meter Meter = new(DeepSeekTelemetry.SourceName);
 
@@ -21,6 +21,8 @@ internal sealed class ChatOperation : IDisposable
         advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92] });
     private static readonly Histogram<long> Tokens = Meter.CreateHistogram("gen_ai.client.token.usage", "{token}", "Tokens of prompts and of answers.",
         advice: new InstrumentAdvice<long> { HistogramBucketBoundaries = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864] });
+    private static readonly Histogram<double> FirstChunk = Meter.CreateHistogram("gen_ai.client.operation.time_to_first_chunk", "s", "From the request to the first piece of a streamed answer.",
+        advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10] });
     private static readonly Histogram<double> FirstToken = Meter.CreateHistogram("gen_ai.server.time_to_first_token", "s", "From the request to its first token, waiting included.",
         advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10] });
     private static readonly Histogram<double> LaterTokens = Meter.CreateHistogram("gen_ai.server.time_per_output_token", "s", "Time per token after the first.",
@@ -28,38 +30,67 @@ internal sealed class ChatOperation : IDisposable
 
     private readonly Activity? activity;
     private readonly TimeProvider clock;
+    private readonly string name;
     private readonly long start;
     private string? requestModel, responseModel, error;
+    private bool awaitsFirst;
 
-    private ChatOperation(Activity? activity, TimeProvider clock, string? requestModel)
-        => (this.activity, this.clock, this.requestModel, start) = (activity, clock, requestModel, clock.GetTimestamp());
-
-    /// <summary>Begins a request.</summary>
-    /// <param name="requestModel">The model that is asked for; null where that is known only once it is loaded.</param>
-    /// <param name="options">What is asked of it.</param>
-    /// <param name="clock">The clock of durations.</param>
-    public static ChatOperation Start(string? requestModel, ChatOptions? options, TimeProvider clock)
+    private ModelOperation(string name, string? requestModel, TimeProvider clock)
     {
-        Activity? activity = Source.HasListeners() && !IsInsideSpan() ? Source.StartActivity(requestModel is null ? Chat : $"{Chat} {requestModel}", ActivityKind.Internal) : null;
-        if (activity is { IsAllDataRequested: true })
-        {
-            activity.SetTag(OperationName, Chat).SetTag("gen_ai.provider.name", Provider).SetTag("gen_ai.request.model", requestModel);
-            if (options is not null) Describe(activity, options);
-        }
-        return new ChatOperation(activity, clock, requestModel);
+        (this.name, this.clock, this.requestModel, start) = (name, clock, requestModel, clock.GetTimestamp());
+        activity = Source.HasListeners() && !IsInsideSpan(name) ? Source.StartActivity(requestModel is null ? name : $"{name} {requestModel}", ActivityKind.Internal) : null;
+        if (activity is { IsAllDataRequested: true }) activity.SetTag(OperationName, name).SetTag("gen_ai.provider.name", Provider).SetTag("gen_ai.request.model", requestModel);
     }
 
+    /// <summary>Begins a request for an answer.</summary>
+    /// <param name="requestModel">The model that is asked for; null where that is known only once it is loaded.</param>
+    /// <param name="options">What is asked of it.</param>
+    /// <param name="streams">Whether the caller sees the answer piece by piece.</param>
+    /// <param name="clock">The clock of durations.</param>
+    public static ModelOperation StartChat(string? requestModel, ChatOptions? options, bool streams, TimeProvider clock)
+    {
+        var operation = new ModelOperation(Chat, requestModel, clock) { awaitsFirst = streams };
+        if (operation.activity is { IsAllDataRequested: true } activity)
+        {
+            if (streams) activity.SetTag("gen_ai.request.stream", true);
+            if (options is not null) Describe(activity, options);
+        }
+        return operation;
+    }
+
+    /// <summary>Begins a request for embeddings.</summary>
+    /// <param name="requestModel">The model that is asked for; null where that is known only once it is loaded.</param>
+    /// <param name="clock">The clock of durations.</param>
+    public static ModelOperation StartEmbeddings(string? requestModel, TimeProvider clock) => new(Embeddings, requestModel, clock);
+
     /// <summary>The model answers.</summary>
-    public void Loaded(string model, string responseId)
+    public void Loaded(string model, string? responseId = null)
     {
         responseModel = model;
         if (requestModel is null)
         {
             requestModel = model;
-            if (activity is not null) activity.DisplayName = $"{Chat} {model}";
+            if (activity is not null) activity.DisplayName = $"{name} {model}";
             activity?.SetTag("gen_ai.request.model", model);
         }
         activity?.SetTag("gen_ai.response.model", model).SetTag("gen_ai.response.id", responseId);
+    }
+
+    /// <summary>A piece of a streamed answer goes to the caller.</summary>
+    public void Chunk()
+    {
+        if (!awaitsFirst) return;
+        awaitsFirst = false;
+        double seconds = clock.GetElapsedTime(start).TotalSeconds;
+        activity?.SetTag("gen_ai.response.time_to_first_chunk", seconds);
+        if (FirstChunk.Enabled) FirstChunk.Record(seconds, Tags());
+    }
+
+    /// <summary>The embeddings are there.</summary>
+    public void Embedded(int dimensions, int tokens)
+    {
+        activity?.SetTag("gen_ai.embeddings.dimension.count", dimensions).SetTag("gen_ai.usage.input_tokens", tokens);
+        if (Tokens.Enabled) Tokens.Record(tokens, Tags(("gen_ai.token.type", "input")));
     }
 
     /// <summary>The answer is whole.</summary>
@@ -96,10 +127,10 @@ internal sealed class ChatOperation : IDisposable
     }
 
     /// <summary>A span of this operation is open already. The nearest one with an operation decides: inside a tool's span a request is one of its own.</summary>
-    private static bool IsInsideSpan()
+    private static bool IsInsideSpan(string operation)
     {
         for (Activity? a = Activity.Current; a is not null; a = a.Parent)
-            if (a.GetTagItem(OperationName) is string name && name != "orchestrate_tools") return name == Chat;
+            if (a.GetTagItem(OperationName) is string name && name != "orchestrate_tools") return name == operation;
         return false;
     }
 
@@ -122,10 +153,10 @@ internal sealed class ChatOperation : IDisposable
 
     private TagList Tags(params ReadOnlySpan<(string Name, string Value)> more)
     {
-        var tags = new TagList { { OperationName, Chat }, { "gen_ai.provider.name", Provider } };
+        var tags = new TagList { { OperationName, name }, { "gen_ai.provider.name", Provider } };
         if (requestModel is not null) tags.Add("gen_ai.request.model", requestModel);
         if (responseModel is not null) tags.Add("gen_ai.response.model", responseModel);
-        foreach ((string name, string value) in more) tags.Add(name, value);
+        foreach ((string key, string value) in more) tags.Add(key, value);
         return tags;
     }
 }
