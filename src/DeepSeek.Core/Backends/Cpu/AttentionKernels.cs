@@ -197,19 +197,19 @@ internal static unsafe class AttentionKernels
     }
 
     /// <summary>How many rows a kernel works on, as a type argument: each count is compiled on its own, with its sums in registers.</summary>
-    private interface IRows
+    internal interface IRows
     {
         static abstract int Count { get; }
     }
 
-    private readonly struct Rows1 : IRows { public static int Count => 1; }
-    private readonly struct Rows2 : IRows { public static int Count => 2; }
-    private readonly struct Rows3 : IRows { public static int Count => 3; }
-    private readonly struct Rows4 : IRows { public static int Count => 4; }
-    private readonly struct Rows5 : IRows { public static int Count => 5; }
-    private readonly struct Rows6 : IRows { public static int Count => 6; }
-    private readonly struct Rows7 : IRows { public static int Count => 7; }
-    private readonly struct Rows8 : IRows { public static int Count => 8; }
+    internal readonly struct Rows1 : IRows { public static int Count => 1; }
+    internal readonly struct Rows2 : IRows { public static int Count => 2; }
+    internal readonly struct Rows3 : IRows { public static int Count => 3; }
+    internal readonly struct Rows4 : IRows { public static int Count => 4; }
+    internal readonly struct Rows5 : IRows { public static int Count => 5; }
+    internal readonly struct Rows6 : IRows { public static int Count => 6; }
+    internal readonly struct Rows7 : IRows { public static int Count => 7; }
+    internal readonly struct Rows8 : IRows { public static int Count => 8; }
 
     /// <summary>scores[row][key] = q_row · key for 32 packed keys. q: packed[d][row]; rows of scores lie stride numbers apart.</summary>
     public static void Scores(float* q, int rows, float* keys, int size, float* scores, int stride, Ahead ahead = default)

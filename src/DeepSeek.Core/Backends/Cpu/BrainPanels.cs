@@ -27,14 +27,14 @@ internal static unsafe class BrainPanels
 
     /// <summary>Packs rows [first, first + count), at most 32.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void PackWeights(Weight w, int first, int count, byte* panel, byte* scratch)
+    public static void PackWeights(Capabilities capabilities, Weight w, int first, int count, byte* panel, byte* scratch)
     {
         int padded = Steps(w.Columns) * StepColumns;
         float* row = (float*)scratch;
         ushort* brains = (ushort*)(row + padded);
         byte** addresses = stackalloc byte*[HalfRows];
         // Whole rows of bfloat16 are transposed where they lie.
-        bool direct = w.Type == DType.BF16 && padded == w.Columns;
+        bool direct = w.Type == DType.BF16 && padded == w.Columns, looks = w.Type == DType.F8E4M3 && capabilities.Avx512Vbmi;
         for (int half = 0; half < 2; half++)
         {
             int rows = Math.Clamp(count - half * HalfRows, 0, HalfRows);
@@ -43,6 +43,12 @@ internal static unsafe class BrainPanels
                 int n = first + half * HalfRows + r;
                 addresses[r] = direct ? (byte*)w.Row(n) : (byte*)(brains + r * padded);
                 if (direct) continue;
+                if (looks)
+                {
+                    FloatRows.ReadBrains(w, n, brains + r * padded);
+                    new Span<ushort>(brains + r * padded + w.Columns, padded - w.Columns).Clear();
+                    continue;
+                }
                 new Span<float>(row + w.Columns, padded - w.Columns).Clear();
                 FloatRows.Read(w, n, row);
                 Narrow(row, brains + r * padded, padded);
@@ -62,7 +68,7 @@ internal static unsafe class BrainPanels
         }
     }
 
-    /// <summary>Packs one tile: tokens [first, first + count) of the activations; the tile's other tokens become zeros.</summary>
+    /// <summary>Packs one tile (rows of activations are read to a whole number of 16): tokens [first, first + count) of the activations; the tile's other tokens become zeros.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void PackTokens(Tensor x, int first, int count, int tileTokens, byte* tile)
     {
@@ -71,8 +77,8 @@ internal static unsafe class BrainPanels
         for (int t = 0; t < count; t++)
         {
             float* from = (float*)x.Address + (long)(first + t) * x.Stride;
-            ushort* to = (ushort*)tile + 2 * t;
-            for (int k = 0; k < x.Columns; k++) to[(k >> 1) * 2 * tileTokens + (k & 1)] = SmallFloats.ToBF16(from[k]);
+            BrainAttention.PackRow(from, x.Columns & ~1, 1, (uint*)tile, tileTokens, t);
+            if ((x.Columns & 1) != 0) ((uint*)tile)[x.Columns / 2 * tileTokens + t] = SmallFloats.ToBF16(from[x.Columns - 1]);
         }
     }
 

@@ -8,6 +8,7 @@ namespace DeepSeek.Backends.Cpu;
 /// <summary>A weight on the CPU: the mapped bytes as they are, and how to compute with them. Only vectors (gains, biases) are copied, as float32.</summary>
 internal sealed unsafe class CpuWeight : DeviceWeight, IDisposable
 {
+    private readonly Capabilities capabilities;
     private float* values;
 
     public CpuWeight(Weight source, WeightRole role, Kernels? kernels = null) : base(source, role)
@@ -15,6 +16,7 @@ internal sealed unsafe class CpuWeight : DeviceWeight, IDisposable
         // A router's scores decide between experts: they are computed from float32 activations.
         if (role != WeightRole.Router) Blocks = BlockFormat.Of(source.Type);
         if (Blocks is not null) Kernel = kernels?.Dot(source);
+        capabilities = kernels?.Capabilities ?? Capabilities.None;
         if (role != WeightRole.Vector) return;
         values = (float*)NativeMemory.AlignedAlloc((nuint)PreparedBytes, 64);
         for (int r = 0; r < Rows; r++) FloatRows.Read(source, r, values + (long)r * Columns);
@@ -39,7 +41,7 @@ internal sealed unsafe class CpuWeight : DeviceWeight, IDisposable
     public void ReadRow(int row, float* to)
     {
         if (Blocks is { } format) format.ReadRow((byte*)Source.Row(row), Columns, to);
-        else FloatRows.Read(Source, row, to);
+        else FloatRows.Read(Source, row, to, capabilities);
     }
 
     public void Dispose()

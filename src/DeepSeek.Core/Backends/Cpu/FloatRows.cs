@@ -5,98 +5,6 @@ using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
 
-/// <summary>Loads numbers of a plain format as float32.</summary>
-internal unsafe interface IFloatLoader
-{
-    /// <summary>Bytes of a number.</summary>
-    static abstract int Bytes { get; }
-
-    /// <summary>16 numbers.</summary>
-    static abstract Vector512<float> Load(byte* at);
-
-    /// <summary>Whether <see cref="LoadFour"/> is faster than four times <see cref="Load"/>.</summary>
-    static virtual bool LoadsFour => false;
-
-    /// <summary>64 numbers, in fours of 16.</summary>
-    static virtual void LoadFour(byte* at, out Vector512<float> a, out Vector512<float> b, out Vector512<float> c, out Vector512<float> d) => throw new NotSupportedException();
-}
-
-internal readonly unsafe struct LoadF32 : IFloatLoader
-{
-    public static int Bytes => 4;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(byte* at) => Vector512.Load((float*)at);
-}
-
-internal readonly unsafe struct LoadBF16 : IFloatLoader
-{
-    public static int Bytes => 2;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(byte* at) => (FloatRows.ZeroExtend(Vector256.Load((ushort*)at)) << 16).AsSingle();
-}
-
-internal readonly unsafe struct LoadF16 : IFloatLoader
-{
-    public static int Bytes => 2;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(byte* at) => Convert(Vector256.Load((ushort*)at));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Convert(Vector256<ushort> halves) => Convert(FloatRows.ZeroExtend(halves));
-
-    /// <summary>Halves in the lower 16 bits.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Convert(Vector512<uint> h)
-    {
-        Vector512<uint> m = (h & Vector512.Create(0x7FFFu)) << 13;
-        return FloatRows.Widen(m, (h & Vector512.Create(0x8000u)) << 16, 112, 0x0F80_0000);
-    }
-}
-
-internal readonly unsafe struct LoadE4M3 : IFloatLoader
-{
-    public static int Bytes => 1;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(byte* at)
-    {
-        Vector512<uint> h = FloatRows.ZeroExtend(Vector128.Load(at)), m = (h & Vector512.Create(0x7Fu)) << 20;
-        return FloatRows.Widen(m, (h & Vector512.Create(0x80u)) << 24, 120, 0x07F0_0000);
-    }
-
-    public static bool LoadsFour => Avx512Vbmi.IsSupported;
-
-    /// <summary>
-    /// An e4m3 number is a bfloat16 number, whose two bytes are looked up in tables of 128 (subnormals and NaN included); the sign is put on top. The bytes are spread beforehand so
-    /// that the interleaving of the halves leaves 16 neighbours in each vector.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void LoadFour(byte* at, out Vector512<float> a, out Vector512<float> b, out Vector512<float> c, out Vector512<float> d)
-    {
-        Vector512<byte> numbers = Avx512Vbmi.PermuteVar64x8(Vector512.Load(at), E4M3Tables.Spread), magnitude = numbers & Vector512.Create((byte)0x7F);
-        Vector512<byte> high = Avx512Vbmi.PermuteVar64x8x2(E4M3Tables.High0, magnitude, E4M3Tables.High1) | (numbers & Vector512.Create((byte)0x80));
-        Vector512<byte> low = Avx512Vbmi.PermuteVar64x8x2(E4M3Tables.Low0, magnitude, E4M3Tables.Low1);
-        Vector512<uint> first = Avx512BW.UnpackLow(low, high).AsUInt32(), second = Avx512BW.UnpackHigh(low, high).AsUInt32(), upper = Vector512.Create(0xFFFF_0000u);
-        (a, b, c, d) = ((first << 16).AsSingle(), (first & upper).AsSingle(), (second << 16).AsSingle(), (second & upper).AsSingle());
-    }
-}
-
-/// <summary>The bytes of bfloat16 numbers by the magnitude of an e4m3 number, and the order in which <see cref="LoadE4M3.LoadFour"/> wants its bytes.</summary>
-internal static class E4M3Tables
-{
-    private static readonly ushort[] Brains = [.. Enumerable.Range(0, 128).Select(i => SmallFloats.ToBF16(SmallFloats.FromE4M3((byte)i)))];
-
-    public static readonly Vector512<byte> Low0 = Table(0, 0), Low1 = Table(64, 0), High0 = Table(0, 8), High1 = Table(64, 8);
-
-    /// <summary>Within each 128-bit lane l: places 2j, 2j + 1, 8 + 2j, 9 + 2j take numbers 4l + j of the first, second, third and fourth sixteen.</summary>
-    public static readonly Vector512<byte> Spread = Vector512.Create<byte>([.. Enumerable.Range(0, 64).Select(i => (byte)(16 * ((i & 1) + (i % 16 / 8) * 2) + 4 * (i / 16) + i % 8 / 2))]);
-
-    private static Vector512<byte> Table(int first, int shift) => Vector512.Create<byte>([.. Enumerable.Range(first, 64).Select(i => (byte)(Brains[i] >> shift))]);
-}
-
 /// <summary>Rows of weights as float32.</summary>
 internal static unsafe class FloatRows
 {
@@ -133,13 +41,18 @@ internal static unsafe class FloatRows
     }
 
     /// <summary>Row <paramref name="row"/> as float32, scales applied. [Columns]</summary>
-    public static void Read(Weight w, int row, float* to)
+    public static void Read(Weight w, int row, float* to) => Read(w, row, to, Capabilities.None);
+
+    /// <summary>Row <paramref name="row"/> as float32, scales applied. [Columns]</summary>
+    public static void Read(Weight w, int row, float* to, Capabilities capabilities)
     {
         switch (w.Type)
         {
             case DType.F32: Read<LoadF32>(w, row, to); break;
             case DType.F16: Read<LoadF16>(w, row, to); break;
             case DType.BF16: Read<LoadBF16>(w, row, to); break;
+            case DType.F8E5M2: Read<LoadE5M2>(w, row, to); break;
+            case DType.F8E4M3 when capabilities.Avx512Vbmi: Look(w, row, to, null); return;
             case DType.F8E4M3: Read<LoadE4M3>(w, row, to); break;
             default: Dequantise.Row(w, row, new Span<float>(to, w.Columns)); return;
         }
@@ -153,6 +66,53 @@ internal static unsafe class FloatRows
         }
     }
 
+    /// <summary>A row of e4m3 as bfloat16, to nearest, ties to even, scales applied. [Columns]</summary>
+    public static void ReadBrains(Weight w, int row, ushort* to) => Look(w, row, null, to);
+
+    /// <summary>A row of e4m3, by tables, as float32 or as bfloat16.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Look(Weight w, int row, float* floats, ushort* brains)
+    {
+        byte* from = (byte*)w.Row(row);
+        E4M3Tables tables = new(E4M3Tables.Address);
+        int blockColumns = w.Scales?.BlockColumns ?? w.Columns;
+        for (int k = 0; k < w.Columns;)
+        {
+            float scale = w.Scales is null ? 1 : Scale(w.Scales, row, k);
+            int end = Math.Min(k + blockColumns, w.Columns);
+            for (; floats != null && k + 64 <= end; k += 64)
+            {
+                FloatStep step = tables.Spread(from + k);
+                (step.Part<LookE4M3>(0) * scale).Store(floats + k);
+                (step.Part<LookE4M3>(1) * scale).Store(floats + k + 16);
+                (step.Part<LookE4M3>(2) * scale).Store(floats + k + 32);
+                (step.Part<LookE4M3>(3) * scale).Store(floats + k + 48);
+            }
+            for (; floats == null && k + 64 <= end; k += 64)
+            {
+                FloatStep step = tables.Pairs(from + k);
+                Pairs(step.Part<LookE4M3>(0) * scale, step.Part<LookE4M3>(1) * scale).Store((uint*)(brains + k));
+                Pairs(step.Part<LookE4M3>(2) * scale, step.Part<LookE4M3>(3) * scale).Store((uint*)(brains + k + 32));
+            }
+            for (; k < end; k++)
+            {
+                float value = SmallFloats.FromE4M3(from[k]) * scale;
+                if (floats != null) floats[k] = value;
+                else brains[k] = SmallFloats.ToBF16(value);
+            }
+        }
+    }
+
+    /// <summary>Rounded to bfloat16, neighbours joined. NaN is the one that products make here, which survives.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<uint> Pairs(Vector512<float> even, Vector512<float> odd)
+    {
+        Vector512<uint> low = even.AsUInt32(), high = odd.AsUInt32(), half = Vector512.Create(0x7FFFu), one = Vector512<uint>.One;
+        low += (low >>> 16 & one) + half;
+        high += (high >>> 16 & one) + half;
+        return low >>> 16 | high & Vector512.Create(0xFFFF_0000u);
+    }
+
     /// <summary>The scale of an element.</summary>
     public static float Scale(BlockScales s, int row, int column)
         => Dequantise.Scale(s.Type, (byte*)s.Data + (long)((row + s.RowOffset) / s.BlockRows) * s.Stride * s.Type.Info().BlockBytes, column / s.BlockColumns);
@@ -161,14 +121,6 @@ internal static unsafe class FloatRows
     {
         byte* from = (byte*)w.Row(row);
         int i = 0;
-        for (; TLoad.LoadsFour && i + 64 <= w.Columns; i += 64)
-        {
-            TLoad.LoadFour(from + i * TLoad.Bytes, out Vector512<float> a, out Vector512<float> b, out Vector512<float> c, out Vector512<float> d);
-            a.Store(to + i);
-            b.Store(to + i + 16);
-            c.Store(to + i + 32);
-            d.Store(to + i + 48);
-        }
         for (; i + 16 <= w.Columns; i += 16) TLoad.Load(from + i * TLoad.Bytes).Store(to + i);
         if (i == w.Columns) return;
         Vector512<float> rest = LoadRest<TLoad>(from + i * TLoad.Bytes, w.Columns - i);

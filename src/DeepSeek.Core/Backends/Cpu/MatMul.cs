@@ -171,7 +171,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     private static long WorkingBytes(Part p)
     {
         int columns = p.Weight.Columns;
-        if (p.Kernel is null) return Math.Max(IntegerDot.ScratchBytes(columns), columns * sizeof(float));
+        if (p.Kernel is null) return Math.Max(IntegerDot.ScratchBytes(columns), FloatDot.ScratchBytes(columns));
         return p.Weight.Blocks is { } format ? columns / 32 * (long)BytePanels.PanelStep(format) + BytePanels.ScratchBytes(columns) : BrainPanels.PanelBytes(columns) + BrainPanels.ScratchBytes(columns);
     }
 
@@ -202,7 +202,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         if (p.Kernel is not null) Packed(p, first, count, following, y, working);
         else if (p.Weight.Kernel is { } kernel) kernel.Multiply(p.Weight.Source, first, count, (byte*)p.Tiles, p.Input.Rows, y);
         else if (p.Weight.Blocks is { } format) IntegerDot.Rows(capabilities, format, p.Weight.Source, first, count, p.Quantised, y, working);
-        else FloatDot.Rows(p.Weight.Source, first, count, p.Input, y, (float*)working);
+        else FloatDot.Rows(p.Weight.Source, first, count, p.Input, y, (float*)working, following, kernels);
         if (!p.Accumulate && p.Bias == 0) return;
         float* bias = (float*)p.Bias;
         for (int t = 0; t < p.Input.Rows; t++)
@@ -217,7 +217,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     }
 
     /// <summary>Packs the panel, then multiplies it with all tiles, while the rows that follow come from memory.</summary>
-    private static void Packed(Part p, int first, int count, int following, Tensor y, byte* working)
+    private void Packed(Part p, int first, int count, int following, Tensor y, byte* working)
     {
         int columns = p.Weight.Columns;
         long steps;
@@ -229,7 +229,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         else
         {
             steps = BrainPanels.Steps(columns);
-            BrainPanels.PackWeights(p.Weight.Source, first, count, working, working + BrainPanels.PanelBytes(columns));
+            BrainPanels.PackWeights(capabilities, p.Weight.Source, first, count, working, working + BrainPanels.PanelBytes(columns));
         }
         p.Kernel!.Run(working, (byte*)p.Tiles, p.TileBytes, steps, count, p.Input.Rows, (float*)y.Address + first, y.Stride,
             (byte*)p.Weight.Source.Row(first + count), following * p.Weight.Source.RowBytes);

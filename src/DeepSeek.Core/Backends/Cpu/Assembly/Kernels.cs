@@ -16,8 +16,12 @@ internal sealed unsafe class Kernels : IDisposable
 
     private readonly Dictionary<(int Group, bool Minima, int Tokens), PanelKernel> bytes = [];
 
+    /// <summary>What the processor may be asked to do.</summary>
+    public Capabilities Capabilities { get; }
+
     public Kernels(Capabilities capabilities)
     {
+        Capabilities = capabilities;
         if (!capabilities.Avx512Vnni || !capabilities.Avx512Vbmi) return;
         (DType Type, byte[] One, byte[] Two, byte[] Four, byte[] Eight)[] sources =
         [
