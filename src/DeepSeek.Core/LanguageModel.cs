@@ -189,7 +189,7 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
         if (!Options.PrefixCaching) throw new InvalidOptionException("Sessions are saved from the cache of prefixes. Load the model with PrefixCaching.");
         int[] ids = [.. tokens];
         await ComputeAsync(ids, null, tenant, cancellationToken).ConfigureAwait(false);
-        return await SessionFile.SaveAsync(path, loaded, ids, tenant, cancellationToken).ConfigureAwait(false);
+        return await SessionFile.SaveAsync(path, loaded, ids, tenant, SessionFile.Create, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Reads a file of <see cref="SaveSessionAsync(string, IReadOnlyList{Message}, GenerationOptions?, CancellationToken)"/> into the cache of prefixes; the next request that begins with the same tokens finds it.</summary>

@@ -15,6 +15,7 @@ switch (args)
     case ["fp8", var folder, ..]:
         RandomFp8Folder.Write(folder, args.Length > 2 ? double.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture) : 4.2, args.Length > 3 ? args[3] : null);
         return 0;
+    case ["soak", var model, ..]: return await Soak.RunAsync(model, args.Length > 2 ? int.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture) : 10_000);
     default:
         Console.Error.WriteLine("""
             usage: DeepSeek.Benchmarks attention [THREADS] [F32|F16|BF16|Q8] [SHAPE]
@@ -23,6 +24,7 @@ switch (args)
                    DeepSeek.Benchmarks constrained MODEL [TOKENS] [RUNS]  times decode steps with a schema and without, in turns
                    DeepSeek.Benchmarks kernels [FORMAT…]  times matrix products: bandwidth for few tokens, operations for many
                    DeepSeek.Benchmarks fp8 FOLDER [GIGABYTES] [TOKENIZER]  writes a random float8 checkpoint in DeepSeek-V3's layout
+                   DeepSeek.Benchmarks soak MODEL [REQUESTS]  sends short requests of every kind and watches memory
             """);
         return 64;
 }

@@ -37,7 +37,7 @@ internal sealed class Engine : IDisposable
     private readonly List<GenerationRequest> followers = [];
     private readonly Thread thread;
     private StepResult total;
-    private long steps, cached, allocatedBytes, finished;
+    private long steps, cached, allocatedBytes, finished, wakings;
     private int queued;
     private bool woken, cancellations, disposed;
 
@@ -74,6 +74,9 @@ internal sealed class Engine : IDisposable
                 };
         }
     }
+
+    /// <summary>Times that the engine's thread went on after it had nothing to do: none while nobody calls.</summary>
+    public long Wakings => Volatile.Read(ref wakings);
 
     /// <summary>Whether generated text can be drafted by the model's own module.</summary>
     public bool DraftsByModule => runner.DraftsByModule;
@@ -155,6 +158,7 @@ internal sealed class Engine : IDisposable
                 if (Step()) continue;
                 lock (gate)
                     while (!woken) Monitor.Wait(gate);
+                wakings++;
             }
             catch (Exception e) // a fault between steps: nothing that runs can be trusted any more, everything that comes can
             {

@@ -47,8 +47,14 @@ internal static class SessionFile
     private static unsafe ReadOnlySpan<byte> Bytes(nint address) => new((void*)address, SampleBytes);
 
     /// <summary>Writes what the cache knows of these tokens.</summary>
+    /// <param name="path">The file to write.</param>
+    /// <param name="model">Whose cache it is.</param>
+    /// <param name="tokens">The conversation.</param>
+    /// <param name="tenant">Whose prefix it is.</param>
+    /// <param name="create">Creates the temporary file; disks that fail are tested with another than <see cref="Create"/>.</param>
+    /// <param name="cancellationToken">Gives up.</param>
     /// <returns>Tokens written.</returns>
-    public static async Task<int> SaveAsync(string path, LoadedModel model, int[] tokens, string? tenant, CancellationToken cancellationToken)
+    public static async Task<int> SaveAsync(string path, LoadedModel model, int[] tokens, string? tenant, Func<string, FileStream> create, CancellationToken cancellationToken)
     {
         Engine engine = model.Engine;
         var table = new BlockTable(tokens.Length / engine.BlockTokens + 1);
@@ -56,7 +62,7 @@ internal static class SessionFile
         string temporary = path + "." + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(6)) + ".tmp";
         try
         {
-            FileStream file = new(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16, useAsync: true);
+            FileStream file = create(temporary);
             await using (file.ConfigureAwait(false))
             {
                 using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -94,6 +100,9 @@ internal static class SessionFile
             await engine.InvokeAsync(c => Release(c, table)).ConfigureAwait(false);
         }
     }
+
+    /// <summary>A new file.</summary>
+    public static FileStream Create(string path) => new(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16, useAsync: true);
 
     /// <summary>Reads a file into the cache, after all of it was checked.</summary>
     /// <returns>Tokens restored: fewer than in the file where the cache has less room.</returns>

@@ -212,6 +212,70 @@ public class EngineTests
         Assert.Equal(FakeModel.Answer(Tokens(5, 3), new SamplingSettings { Temperature = 0 }, 30), await FakeEngine.Finish(other));
     }
 
+    /// <summary>Steps that throw, callbacks that throw, a cache that is too small, cancelling, disposal in the middle: each request ends once, and those that were spared say what they would have said.</summary>
+    [Fact]
+    public void WhateverFails_EachRequestEndsOnce_AndTheOthersAreUnharmed()
+        => Prop.ForAll(Gen.Choose(0, int.MaxValue - 1).ToArbitrary(), seed => { RunWithFaults(seed).GetAwaiter().GetResult(); return true; }).Check(Config.QuickThrowOnFailure.WithMaxTest(60));
+
+    private static async Task RunWithFaults(int seed)
+    {
+        System.Random random = new(seed), faults = new(seed + 1);
+        bool disposed = random.Next(3) == 0;
+        int blocks = random.Next(8, 40);
+        var engine = new FakeEngine(blocks, 4, random.Next(1, 5), 16, drafts: random.Next(2) == 0, speculation: Speculation.On,
+            beforeForward: _ => { if (faults.Next(25) == 0) throw new InvalidOperationException("injected"); });
+        var asked = new List<(Request Request, Task<int[]> End, int[] Prompt, int Count)>();
+        for (int i = random.Next(4, 14); i > 0; i--)
+        {
+            int[] prompt = Tokens(random.Next(1, blocks * 2), random.Next(3));
+            if (random.Next(4) == 0)
+            {
+                int bad = random.Next(2 * prompt.Length);
+                var scoring = new ScoringRequest(prompt, true, int.MaxValue, engine.Settings, engine.Engine.BlockTokens, (at, _) => { if (at == bad) throw new FormatException("injected"); });
+                engine.Engine.Submit(scoring);
+                asked.Add((scoring, scoring.Completion.ContinueWith(t => t.IsCompletedSuccessfully ? bad < prompt.Length ? throw new InvalidOperationException("the fault was swallowed") : Array.Empty<int>()
+                    : t.IsCanceled ? throw new OperationCanceledException() : throw t.Exception!.InnerException!, TaskScheduler.Default), [], 0));
+            }
+            else
+            {
+                GenerationRequest r = engine.Submit(prompt, random.Next(1, blocks * 2));
+                asked.Add((r, FakeEngine.Finish(r), prompt, Math.Min(r.Sequence.Capacity, blocks * 4) - prompt.Length));
+            }
+            if (random.Next(8) == 0) engine.Engine.Cancel(asked[^1].Request);
+        }
+        if (disposed) engine.Dispose();
+        foreach ((Request request, Task<int[]> end, int[] prompt, int count) in asked)
+        {
+            try
+            {
+                int[] answer = await end.WaitAsync(TimeSpan.FromSeconds(60));
+                if (prompt.Length > 0) Assert.Equal(FakeModel.Answer(prompt, new SamplingSettings { Temperature = 0 }, count), answer);
+            }
+            catch (ModelException e) { Assert.Contains("injected", e.Message, StringComparison.Ordinal); }
+            catch (OperationCanceledException) { Assert.True(request.IsCancelled || disposed); }
+            Assert.False(request.End(null)); // it has ended
+        }
+        if (!disposed) await engine.Engine.InvokeAsync(_ => 0);
+        EngineStatistics s = engine.Engine.Statistics;
+        Assert.Equal((0, 0), (s.RunningSequences, s.UsedCacheBlocks));
+        if (!disposed) Assert.Equal((0, asked.Count), (s.QueuedRequests, (int)s.FinishedRequests));
+        engine.Dispose();
+    }
+
+    /// <summary>Where nothing is to be done, the engine's thread waits in the kernel: it is not woken once.</summary>
+    [Fact]
+    public async Task IdleCostsNothing()
+    {
+        using var engine = new FakeEngine();
+        await FakeEngine.Finish(engine.Submit(Tokens(9, 1), 20));
+        await engine.Engine.InvokeAsync(_ => 0);
+        long wakings = engine.Engine.Wakings;
+        await Task.Delay(100);
+        Assert.Equal(wakings, engine.Engine.Wakings);
+        await FakeEngine.Finish(engine.Submit(Tokens(9, 2), 20));
+        Assert.True(engine.Engine.Wakings > wakings);
+    }
+
     [Fact]
     public async Task AFullQueue_Refuses_AndRecovers()
     {

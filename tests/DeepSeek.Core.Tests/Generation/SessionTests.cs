@@ -75,4 +75,36 @@ public sealed class SessionTests : IDisposable
             await Assert.ThrowsAsync<SessionFileException>(() => model.LoadSessionAsync(other));
         }
     }
+
+    [Fact]
+    public async Task AFullDisk_LeavesTheOldFile_NothingHalf_AndAModelThatGoesOn()
+    {
+        string file = Path.Combine(folder, "a.session");
+        int[] prompt = Tokens(200);
+        await using LanguageModel model = await LanguageModel.LoadAsync(TinyReasoner, Options);
+        Assert.Equal(96, await model.SaveSessionAsync(file, prompt[..100]));
+        byte[] before = File.ReadAllBytes(file);
+        (int[] Tokens, float[] Logits, int Cached) answer = await Run(model, prompt, 5);
+        foreach (int bytes in new[] { 0, 10, 20_000, 100_000 })
+        {
+            var e = await Assert.ThrowsAsync<IOException>(() => SessionFile.SaveAsync(file, model.Loaded, prompt, null, path => new FullDisk(path, bytes), CancellationToken.None));
+            Assert.Contains("No space", e.Message, StringComparison.Ordinal);
+            Assert.Equal(before, File.ReadAllBytes(file));
+            Assert.Equal(["a.session"], Directory.EnumerateFiles(folder).Select(Path.GetFileName));
+            await model.Loaded.Engine.InvokeAsync(_ => 0);
+            Assert.Equal(0, model.Statistics.UsedCacheBlocks);
+        }
+        (int[] Tokens, float[] Logits, int Cached) again = await Run(model, prompt, 5);
+        Assert.Equal(answer.Tokens, again.Tokens);
+        Assert.Equal(192, await model.SaveSessionAsync(file, prompt));
+    }
+
+    /// <summary>A file on a disk that has room for so many bytes only.</summary>
+    private sealed class FullDisk(string path, long room) : FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, 0, useAsync: true)
+    {
+        private long left = room;
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+            => (left -= buffer.Length) < 0 ? throw new IOException("No space left on device") : base.WriteAsync(buffer, cancellationToken);
+    }
 }
