@@ -21,11 +21,20 @@ internal sealed partial class GpuBackend<TThread, TMemory>
             foreach (DeviceWeight head in side) ((GpuWeight<TMemory>)head).IsPart = true;
     }
 
-    public override void Append(CacheStorage cache, int stream, Tensor rows, StepLayout step)
+    public override void Append(CacheStorage cache, int stream, Tensor rows, StepLayout step) => Append(cache, stream, rows, stream, default, step);
+
+    public override void Attend(Tensor output, Tensor q, Tensor k, Tensor v, AttentionSettings attention, StepLayout step, CacheStorage cache)
+    {
+        Append(cache, attention.KeyStream, k, attention.ValueStream, v, step);
+        AttendCached(output, q, attention, step, cache);
+    }
+
+    /// <summary>Stores rows in one stream, or in two where there are second rows.</summary>
+    private void Append(CacheStorage cache, int stream, Tensor rows, int secondStream, Tensor secondRows, StepLayout step)
     {
         if (rows.Rows == 0) return;
         StepTables at = tables.Of(step);
-        TMemory memory = ((GpuCache<TThread, TMemory>)cache).Memory(stream);
+        var storage = (GpuCache<TThread, TMemory>)cache;
         switch (cache.Format)
         {
             case CacheFormat.F32: Append<CacheF32<TThread, TMemory>>(); break;
@@ -34,8 +43,10 @@ internal sealed partial class GpuBackend<TThread, TMemory>
             default: Append<CacheQ8<TThread, TMemory>>(); break;
         }
 
-        void Append<TCache>() where TCache : struct, ICacheRows<TThread, TMemory>
-            => Launch(new Append<TThread, TMemory, TCache> { Scratch = scratch.Memory, Cache = memory, Tables = tables.Memory, X = Place(rows), Step = at }, rows.Rows);
+        void Append<TCache>() where TCache : struct, ICacheRows<TThread, TMemory> => Launch(new Append<TThread, TMemory, TCache>
+        {
+            Scratch = scratch.Memory, First = storage.Memory(stream), Second = storage.Memory(secondStream), Tables = tables.Memory, X = Place(rows), Y = Place(secondRows), Step = at, Rows = rows.Rows,
+        }, rows.Rows + secondRows.Rows);
     }
 
     public override void AttendCached(Tensor output, Tensor q, AttentionSettings attention, StepLayout step, CacheStorage cache)
@@ -54,15 +65,13 @@ internal sealed partial class GpuBackend<TThread, TMemory>
         PlacedHeads placed = HeadsOf(attention);
         long mark = Mark();
         Tensor absorbed = Rent(q.Rows, heads * (c + r)), z = Rent(q.Rows, heads * c); // [T, H·(C+R)], [T, H·C]
-        FormatDispatch<TThread, TMemory>.Any(placed.KeyUp.Format,
-            new FloatBatchCall(this, placed.KeyUp, new Batch(heads, placed.KeyUp.MatrixBytes, -1, q.Stride, n + r, absorbed.Stride, c + r), q, absorbed, q.Rows * heads));
+        MultiplyBatch(placed.KeyUp, null, new Batch(heads, -1, q.Stride, n + r, absorbed.Stride, c + r), q, absorbed, default, q.Rows * heads);
         Launch(new CopyParts<TThread, TMemory> { Scratch = scratch.Memory, Y = Place(absorbed), X = Place(q), Parts = heads, Width = r, YFirst = c, YStep = c + r, XFirst = n, XStep = n + r }, q.Rows);
         Attend(z, absorbed, new AttentionShape
         {
             QueryHeads = heads, KeyHeads = 1, KeySize = c + r, ValueSize = c, KeyWidth = c + r, ValueWidth = c + r, Scale = attention.Scale, FirstPosition = attention.FirstPosition,
         }, step, cache, attention.Stream, attention.Stream);
-        FormatDispatch<TThread, TMemory>.Any(placed.ValueUp.Format,
-            new FloatBatchCall(this, placed.ValueUp, new Batch(heads, placed.ValueUp.MatrixBytes, -1, z.Stride, c, output.Stride, v), z, output, q.Rows * heads));
+        MultiplyBatch(placed.ValueUp, null, new Batch(heads, -1, z.Stride, c, output.Stride, v), z, output, default, q.Rows * heads);
         Release(mark);
     }
 

@@ -9,7 +9,10 @@ internal sealed partial class GpuBackend<TThread, TMemory>
 {
     private readonly Dictionary<ExpertWeights, PlacedExperts?> expertGroups = new(ReferenceEqualityComparer.Instance);
 
-    private sealed record PlacedExperts(PlacedMatrices<TMemory> Gate, PlacedMatrices<TMemory> Up, PlacedMatrices<TMemory> Down);
+    private sealed record PlacedExperts(PlacedMatrices<TMemory> Gate, PlacedMatrices<TMemory> Up, PlacedMatrices<TMemory> Down)
+    {
+        public bool WantsBytes => Gate.Format.IsBlock() || Up.Format.IsBlock();
+    }
 
     public override void PrepareExperts(ExpertWeights experts)
     {
@@ -21,11 +24,10 @@ internal sealed partial class GpuBackend<TThread, TMemory>
     public override void Experts(Tensor residual, DeviceWeight norm, float epsilon, ExpertWeights experts)
     {
         long mark = Mark();
-        Tensor x = Rent(residual.Rows, residual.Columns);
-        RmsNorm(x, residual, norm, epsilon);
         PlacedExperts placed = ExpertsOf(experts);
         bool shared = experts.Shared is { } s && (IsBlock(s.Gate) || IsBlock(s.Up));
-        Tensor quantised = shared || placed.Gate.Format.IsBlock() || placed.Up.Format.IsBlock() ? Quantise(x) : default;
+        Tensor x = Rent(residual.Rows, residual.Columns), quantised = shared || placed.WantsBytes ? RentQuantised(x) : default;
+        RmsNorm(x, residual, norm, epsilon, quantised);
         RoutedExperts(residual, x, quantised, experts, placed);
         if (experts.Shared is { } mlp) GatedMlp(residual, x, quantised, mlp);
         Release(mark);
@@ -35,7 +37,9 @@ internal sealed partial class GpuBackend<TThread, TMemory>
     {
         long mark = Mark();
         PlacedExperts placed = ExpertsOf(experts);
-        RoutedExperts(y, x, placed.Gate.Format.IsBlock() || placed.Up.Format.IsBlock() ? Quantise(x) : default, experts, placed);
+        Tensor quantised = placed.WantsBytes ? RentQuantised(x) : default;
+        if (placed.WantsBytes) Quantise(quantised, x);
+        RoutedExperts(y, x, quantised, experts, placed);
         Release(mark);
     }
 
@@ -46,7 +50,7 @@ internal sealed partial class GpuBackend<TThread, TMemory>
         RouterSettings settings = experts.Settings;
         int top = settings.TopK, pairs = x.Rows * top;
         Tensor logits = Rent(x.Rows, settings.ExpertCount), chosen = Rent(x.Rows, top), shares = Rent(x.Rows, top);
-        Multiply(logits, x, default, experts.Router, null, accumulate: false);
+        Multiply(x, default, accumulate: false, new Projection(logits, experts.Router));
         PlacedMatrices<TMemory>? bias = experts.CorrectionBias is { } b ? Place(b) : null;
         Launch(new Route<TThread, TMemory>
         {
@@ -54,25 +58,23 @@ internal sealed partial class GpuBackend<TThread, TMemory>
             Weights = shares.Address / sizeof(float), Experts = settings.ExpertCount, TopK = top, Groups = settings.GroupCount, TopGroups = settings.TopKGroups, Sigmoid = settings.Scoring == RouterScoring.Sigmoid ? 1 : 0,
             Normalise = settings.Normalise ? 1 : 0, Scale = settings.Scale,
         }, x.Rows, 2 * settings.ExpertCount + settings.GroupCount);
-        Tensor gate = Rent(pairs, placed.Gate.Rows), up = Rent(pairs, placed.Up.Rows), result = Rent(pairs, y.Columns);
-        Chosen(gate, x, quantised, placed.Gate, chosen, top);
-        Chosen(up, x, quantised, placed.Up, chosen, top);
-        SiluMultiply(gate, up);
-        Chosen(result, gate, placed.Down.Format.IsBlock() ? Quantise(gate) : default, placed.Down, chosen, top);
+        Tensor gate = Rent(pairs, placed.Gate.Rows), up = Rent(pairs, placed.Up.Rows), result = Rent(pairs, y.Columns), hidden = placed.Down.Format.IsBlock() ? RentQuantised(gate) : default;
+        Tensor input = placed.Gate.Format.IsBlock() ? quantised : x;
+        // A token's experts share its row; gate and up go together where their formats are the same.
+        var batch = new Batch(top, chosen.Address / sizeof(float), input.Stride, 0, (long)top * gate.Stride, gate.Stride);
+        if (placed.Gate.Format == placed.Up.Format) MultiplyBatch(placed.Gate, placed.Up, batch, input, gate, up, pairs);
+        else
+        {
+            MultiplyBatch(placed.Gate, null, batch, input, gate, default, pairs);
+            input = placed.Up.Format.IsBlock() ? quantised : x;
+            MultiplyBatch(placed.Up, null, new Batch(top, chosen.Address / sizeof(float), input.Stride, 0, (long)top * up.Stride, up.Stride), input, up, default, pairs);
+        }
+        SiluMultiply(gate, up, hidden);
+        input = placed.Down.Format.IsBlock() ? hidden : gate;
+        MultiplyBatch(placed.Down, null, new Batch(top, chosen.Address / sizeof(float), (long)top * input.Stride, input.Stride, (long)top * result.Stride, result.Stride), input, result, default, pairs);
         SegmentGrid grid = Segments(y.Columns, 1);
         Launch(new CombineExperts<TThread, TMemory> { Scratch = scratch.Memory, Y = Place(y), Results = Place(result), Grid = grid, Weights = shares.Address / sizeof(float), TopK = top }, y.Rows * grid.Segments);
         Release(mark);
-    }
-
-    /// <summary>For each token and each of its experts the product with that expert's matrix; x has a row a token, or a row for each of a token's experts.</summary>
-    private void Chosen(Tensor y, Tensor x, Tensor quantised, PlacedMatrices<TMemory> w, Tensor chosen, int top)
-    {
-        bool block = w.Format.IsBlock();
-        Tensor input = block ? quantised : x;
-        long part = x.Rows == y.Rows ? input.Stride : 0, group = x.Rows == y.Rows ? (long)top * input.Stride : input.Stride;
-        var batch = new Batch(top, w.MatrixBytes, chosen.Address / sizeof(float), group, part, (long)top * y.Stride, y.Stride);
-        if (block) FormatDispatch<TThread, TMemory>.Block(w.Format, new BlockBatchCall(this, w, batch, input, y, y.Rows));
-        else FormatDispatch<TThread, TMemory>.Any(w.Format, new FloatBatchCall(this, w, batch, input, y, y.Rows));
     }
 
     private PlacedExperts ExpertsOf(ExpertWeights experts)

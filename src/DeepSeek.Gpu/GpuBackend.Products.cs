@@ -17,28 +17,28 @@ internal sealed partial class GpuBackend<TThread, TMemory>
     public override void MatMul(Tensor y, Tensor x, DeviceWeight weight, DeviceWeight? bias = null, bool accumulate = false)
     {
         long mark = Mark();
-        Multiply(y, x, default, weight, bias, accumulate);
+        Multiply(x, default, accumulate, new Projection(y, weight, bias));
         Release(mark);
     }
 
     public override void Project(Tensor x, DeviceWeight? norm, float epsilon, params ReadOnlySpan<Projection> projections)
     {
         long mark = Mark();
-        Tensor n = x;
-        if (norm is not null) RmsNorm(n = Rent(x.Rows, x.Columns), x, norm, epsilon);
         bool any = false;
         foreach (ref readonly Projection p in projections) any |= IsBlock(p.Weight);
-        Tensor quantised = any ? Quantise(n) : default;
-        foreach (ref readonly Projection p in projections) Multiply(p.Output, n, quantised, p.Weight, p.Bias, accumulate: false);
+        Tensor n = x, quantised = any ? RentQuantised(x) : default;
+        if (norm is not null) RmsNorm(n = Rent(x.Rows, x.Columns), x, norm, epsilon, quantised);
+        else if (any) Quantise(quantised, x);
+        Multiply(n, quantised, accumulate: false, projections);
         Release(mark);
     }
 
     public override void GatedMlp(Tensor residual, DeviceWeight norm, float epsilon, GatedMlpWeights mlp)
     {
         long mark = Mark();
-        Tensor x = Rent(residual.Rows, residual.Columns);
-        RmsNorm(x, residual, norm, epsilon);
-        GatedMlp(residual, x, IsBlock(mlp.Gate) || IsBlock(mlp.Up) ? Quantise(x) : default, mlp);
+        Tensor x = Rent(residual.Rows, residual.Columns), quantised = IsBlock(mlp.Gate) || IsBlock(mlp.Up) ? RentQuantised(x) : default;
+        RmsNorm(x, residual, norm, epsilon, quantised);
+        GatedMlp(residual, x, quantised, mlp);
         Release(mark);
     }
 
@@ -46,100 +46,122 @@ internal sealed partial class GpuBackend<TThread, TMemory>
     private void GatedMlp(Tensor y, Tensor x, Tensor quantised, GatedMlpWeights mlp)
     {
         long mark = Mark();
-        Tensor gate = Rent(x.Rows, mlp.Gate.Rows), up = Rent(x.Rows, mlp.Up.Rows);
-        Multiply(gate, x, quantised, mlp.Gate, null, accumulate: false);
-        Multiply(up, x, quantised, mlp.Up, null, accumulate: false);
-        SiluMultiply(gate, up);
-        Multiply(y, gate, default, mlp.Down, null, accumulate: true);
+        Tensor gate = Rent(x.Rows, mlp.Gate.Rows), up = Rent(x.Rows, mlp.Up.Rows), hidden = IsBlock(mlp.Down) ? RentQuantised(gate) : default;
+        Multiply(x, quantised, accumulate: false, new Projection(gate, mlp.Gate), new Projection(up, mlp.Up));
+        SiluMultiply(gate, up, hidden);
+        Multiply(gate, hidden, accumulate: true, new Projection(y, mlp.Down));
         Release(mark);
     }
 
     /// <summary>Whether a product wants quantised activations. Routers do not: their products are float32 in any format.</summary>
-    private static bool IsBlock(DeviceWeight weight) => weight.Role != WeightRole.Router && GpuFormats.Of(weight.Source, weight.Role).IsBlock();
+    private static bool IsBlock(DeviceWeight weight) => weight.Role != WeightRole.Router && ((GpuWeight<TMemory>)weight).Format.IsBlock();
 
-    /// <summary>Rows in signed bytes; a tensor of as many columns as a row has words.</summary>
-    private Tensor Quantise(Tensor x)
+    /// <summary>Room for rows in signed bytes: a tensor of as many columns as a row has words.</summary>
+    private Tensor RentQuantised(Tensor x) => Rent(x.Rows, QuantisedRows.Words(x.Columns));
+
+    /// <summary>Where quantised rows go; nowhere where there is no room.</summary>
+    private static QuantisedPlace PlaceQuantised(Tensor quantised) => quantised.Rows == 0 ? new QuantisedPlace(-1, 0) : new QuantisedPlace(quantised.Address / sizeof(float), quantised.Columns);
+
+    private void Quantise(Tensor quantised, Tensor x)
     {
-        Tensor y = Rent(x.Rows, QuantisedRows.Words(x.Columns));
         int items = x.Rows * ((x.Columns + 31) / 32);
-        if (items > 0)
-            Launch(new Quantise<TThread, TMemory> { Scratch = scratch.Memory, X = Place(x), Y = y.Address / sizeof(float), Rows = x.Rows, RowWords = y.Columns }, (items + runtime.GroupItems - 1) / runtime.GroupItems);
-        return y;
+        if (items > 0) Launch(new Quantise<TThread, TMemory> { Scratch = scratch.Memory, X = Place(x), Y = PlaceQuantised(quantised), Rows = x.Rows }, (items + runtime.GroupItems - 1) / runtime.GroupItems);
     }
 
-    /// <summary>y = W·x + bias, or added to y. Quantised: x in signed bytes where somebody has them already.</summary>
-    private void Multiply(Tensor y, Tensor x, Tensor quantised, DeviceWeight weight, DeviceWeight? bias, bool accumulate)
+    /// <summary>Products that share their input. Quantised: x in signed bytes where somebody has them already.</summary>
+    private void Multiply(Tensor x, Tensor quantised, bool accumulate, params ReadOnlySpan<Projection> projections)
     {
         if (x.Rows == 0) return;
-        PlacedMatrices<TMemory> w = Place(weight), b = bias is null ? w : Place(bias);
-        long biasAt = bias is null ? -1 : b.Place.Start / sizeof(float);
-        bool block = IsBlock(weight);
-        if (block && quantised.Rows == 0) quantised = Quantise(x);
-        if (x.Rows > MostVectorRows && !reproducible)
+        if (quantised.Rows == 0)
+            foreach (ref readonly Projection p in projections)
+                if (IsBlock(p.Weight))
+                {
+                    Quantise(quantised = RentQuantised(x), x);
+                    break;
+                }
+        for (int i = 0; i < projections.Length;)
         {
-            var tiles = new Tiles(runtime.TileEdge, weight.Rows, x.Rows);
-            var outcome = new Outcome(Place(y), biasAt, accumulate ? 1 : 0);
-            if (block) FormatDispatch<TThread, TMemory>.Block(w.Format, new BlockTiles(this, w, b, quantised, outcome, tiles));
-            else FormatDispatch<TThread, TMemory>.Any(w.Format, new FloatTiles(this, w, b, x, outcome, tiles));
-            return;
+            bool block = IsBlock(projections[i].Weight);
+            GpuFormat format = Place(projections[i].Weight).Format;
+            if (x.Rows > MostVectorRows && !reproducible)
+            {
+                Factor<TMemory> f = FactorOf(projections[i++], accumulate);
+                var tiles = new Tiles(runtime.TileEdge, f.Rows, x.Rows);
+                if (block) FormatDispatch<TThread, TMemory>.Block(format, new BlockTiles(this, f, quantised, tiles));
+                else FormatDispatch<TThread, TMemory>.Any(format, new FloatTiles(this, f, x, tiles));
+                continue;
+            }
+            int end = i + 1; // matrices of one format go together
+            while (end < projections.Length && end < i + 3 && IsBlock(projections[end].Weight) == block && Place(projections[end].Weight).Format == format) end++;
+            for (int t = 0; t < x.Rows; t += VectorRows)
+            {
+                int count = Math.Min(VectorRows, x.Rows - t);
+                Factor<TMemory> a = FactorOf(projections[i], accumulate, t, count), b = FactorOf(projections[Math.Min(i + 1, end - 1)], accumulate, t, count), c = FactorOf(projections[end - 1], accumulate, t, count);
+                if (end < i + 2) b.Rows = 0;
+                if (end < i + 3) c.Rows = 0;
+                if (block) FormatDispatch<TThread, TMemory>.Block(format, new BlockVector(this, a, b, c, quantised.TakeRows(t, count)));
+                else FormatDispatch<TThread, TMemory>.Any(format, new FloatVector(this, a, b, c, x.TakeRows(t, count)));
+            }
+            i = end;
         }
-        for (int t = 0; t < x.Rows; t += VectorRows)
+    }
+
+    private Factor<TMemory> FactorOf(in Projection p, bool accumulate, int firstRow = 0, int rows = int.MaxValue)
+    {
+        PlacedMatrices<TMemory> w = Place(p.Weight), bias = p.Bias is null ? w : Place(p.Bias);
+        Tensor y = p.Output.TakeRows(firstRow, Math.Min(rows, p.Output.Rows));
+        return new Factor<TMemory>
         {
-            int count = Math.Min(VectorRows, x.Rows - t);
-            var outcome = new Outcome(Place(y.TakeRows(t, count)), biasAt, accumulate ? 1 : 0);
-            if (block) FormatDispatch<TThread, TMemory>.Block(w.Format, new BlockVector(this, w, b, quantised.TakeRows(t, count), outcome));
-            else FormatDispatch<TThread, TMemory>.Any(w.Format, new FloatVector(this, w, b, x.TakeRows(t, count), outcome));
-        }
+            Weights = w.Buffer.Memory, Vectors = bias.Buffer.Memory, Matrix = w.Place, Rows = w.Rows, Result = new Outcome(Place(y), p.Bias is null ? -1 : bias.Place.Start / sizeof(float), accumulate ? 1 : 0),
+        };
     }
 
     /// <summary>Groups that have a warp for each of so many rows.</summary>
     private int GroupsOfWarps(int rows) => (rows + Warps - 1) / Warps;
 
-    private readonly struct FloatVector(GpuBackend<TThread, TMemory> backend, PlacedMatrices<TMemory> w, PlacedMatrices<TMemory> bias, Tensor x, Outcome outcome) : IFormatCall<TThread, TMemory>
+    private readonly struct FloatVector(GpuBackend<TThread, TMemory> backend, Factor<TMemory> a, Factor<TMemory> b, Factor<TMemory> c, Tensor x) : IFormatCall<TThread, TMemory>
     {
-        public void Call<TFormat>() where TFormat : struct, IFormat<TThread, TMemory> => backend.Launch(new FloatMatVec<TThread, TMemory, TFormat>
-        {
-            Scratch = backend.scratch.Memory, Weights = w.Buffer.Memory, Vectors = bias.Buffer.Memory, Matrix = w.Place, X = Place(x), Result = outcome, Rows = w.Rows, Count = x.Rows,
-        }, backend.GroupsOfWarps(w.Rows));
+        public void Call<TFormat>() where TFormat : struct, IFormat<TThread, TMemory> => backend.Launch(
+            new FloatMatVec<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, A = a, B = b, C = c, X = Place(x), Count = x.Rows }, backend.GroupsOfWarps(a.Rows + b.Rows + c.Rows));
     }
 
-    private readonly struct BlockVector(GpuBackend<TThread, TMemory> backend, PlacedMatrices<TMemory> w, PlacedMatrices<TMemory> bias, Tensor x, Outcome outcome) : IBlockFormatCall<TThread, TMemory>
+    private readonly struct BlockVector(GpuBackend<TThread, TMemory> backend, Factor<TMemory> a, Factor<TMemory> b, Factor<TMemory> c, Tensor x) : IBlockFormatCall<TThread, TMemory>
     {
-        public void Call<TFormat>() where TFormat : struct, IBlockFormat<TThread, TMemory> => backend.Launch(new BlockMatVec<TThread, TMemory, TFormat>
-        {
-            Scratch = backend.scratch.Memory, Weights = w.Buffer.Memory, Vectors = bias.Buffer.Memory, Matrix = w.Place, X = x.Address / sizeof(float), Result = outcome, Rows = w.Rows, Count = x.Rows, RowWords = x.Columns,
-        }, backend.GroupsOfWarps(w.Rows));
+        public void Call<TFormat>() where TFormat : struct, IBlockFormat<TThread, TMemory> => backend.Launch(
+            new BlockMatVec<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, A = a, B = b, C = c, X = PlaceQuantised(x), Count = x.Rows }, backend.GroupsOfWarps(a.Rows + b.Rows + c.Rows));
     }
 
-    private readonly struct FloatTiles(GpuBackend<TThread, TMemory> backend, PlacedMatrices<TMemory> w, PlacedMatrices<TMemory> bias, Tensor x, Outcome outcome, Tiles tiles) : IFormatCall<TThread, TMemory>
+    private readonly struct FloatTiles(GpuBackend<TThread, TMemory> backend, Factor<TMemory> f, Tensor x, Tiles tiles) : IFormatCall<TThread, TMemory>
     {
-        public void Call<TFormat>() where TFormat : struct, IFormat<TThread, TMemory> => backend.LaunchTiles(new FloatMatMul<TThread, TMemory, TFormat>
-        {
-            Scratch = backend.scratch.Memory, Weights = w.Buffer.Memory, Vectors = bias.Buffer.Memory, Matrix = w.Place, X = Place(x), Result = outcome, Tiles = tiles,
-        }, tiles, FloatMatMul<TThread, TMemory, TFormat>.SharedWords(tiles.Edge));
+        public void Call<TFormat>() where TFormat : struct, IFormat<TThread, TMemory> => backend.LaunchTiles(
+            new FloatMatMul<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, W = f, X = Place(x), Tiles = tiles }, tiles, FloatMatMul<TThread, TMemory, TFormat>.SharedWords(tiles.Edge));
     }
 
-    private readonly struct BlockTiles(GpuBackend<TThread, TMemory> backend, PlacedMatrices<TMemory> w, PlacedMatrices<TMemory> bias, Tensor x, Outcome outcome, Tiles tiles) : IBlockFormatCall<TThread, TMemory>
+    private readonly struct BlockTiles(GpuBackend<TThread, TMemory> backend, Factor<TMemory> f, Tensor x, Tiles tiles) : IBlockFormatCall<TThread, TMemory>
     {
-        public void Call<TFormat>() where TFormat : struct, IBlockFormat<TThread, TMemory> => backend.LaunchTiles(new BlockMatMul<TThread, TMemory, TFormat>
-        {
-            Scratch = backend.scratch.Memory, Weights = w.Buffer.Memory, Vectors = bias.Buffer.Memory, Matrix = w.Place, X = x.Address / sizeof(float), XRowWords = x.Columns, Result = outcome, Tiles = tiles,
-        }, tiles, BlockMatMul<TThread, TMemory, TFormat>.SharedWords(tiles.Edge));
+        public void Call<TFormat>() where TFormat : struct, IBlockFormat<TThread, TMemory> => backend.LaunchTiles(
+            new BlockMatMul<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, W = f, X = PlaceQuantised(x), Tiles = tiles }, tiles, BlockMatMul<TThread, TMemory, TFormat>.SharedWords(tiles.Edge));
     }
 
-    private readonly struct FloatBatchCall(GpuBackend<TThread, TMemory> backend, PlacedMatrices<TMemory> w, Batch batch, Tensor x, Tensor y, int products) : IFormatCall<TThread, TMemory>
+    /// <summary>A batch of products with one or two stacks of matrices; y: where the first stack's go, up: the second's.</summary>
+    private void MultiplyBatch(PlacedMatrices<TMemory> w, PlacedMatrices<TMemory>? second, Batch batch, Tensor x, Tensor y, Tensor up, int products)
     {
-        public void Call<TFormat>() where TFormat : struct, IFormat<TThread, TMemory> => backend.Launch(new FloatBatch<TThread, TMemory, TFormat>
-        {
-            Scratch = backend.scratch.Memory, Weights = w.Buffer.Memory, Matrix = w.Place, Batch = batch, X = x.Address / sizeof(float), Y = y.Address / sizeof(float), Rows = w.Rows, Products = products,
-        }, backend.GroupsOfWarps(w.Rows * products));
+        MatrixStack<TMemory> a = StackOf(w, y), b = second is null ? a with { Rows = 0 } : StackOf(second, up);
+        if (w.Format.IsBlock()) FormatDispatch<TThread, TMemory>.Block(w.Format, new BlockBatchCall(this, a, b, batch, x.Address / sizeof(float), products));
+        else FormatDispatch<TThread, TMemory>.Any(w.Format, new FloatBatchCall(this, a, b, batch, x.Address / sizeof(float), products));
     }
 
-    private readonly struct BlockBatchCall(GpuBackend<TThread, TMemory> backend, PlacedMatrices<TMemory> w, Batch batch, Tensor x, Tensor y, int products) : IBlockFormatCall<TThread, TMemory>
+    private static MatrixStack<TMemory> StackOf(PlacedMatrices<TMemory> w, Tensor y) => new() { Weights = w.Buffer.Memory, Matrix = w.Place, Y = y.Address / sizeof(float), Rows = w.Rows };
+
+    private readonly struct FloatBatchCall(GpuBackend<TThread, TMemory> backend, MatrixStack<TMemory> a, MatrixStack<TMemory> b, Batch batch, long x, int products) : IFormatCall<TThread, TMemory>
     {
-        public void Call<TFormat>() where TFormat : struct, IBlockFormat<TThread, TMemory> => backend.Launch(new BlockBatch<TThread, TMemory, TFormat>
-        {
-            Scratch = backend.scratch.Memory, Weights = w.Buffer.Memory, Matrix = w.Place, Batch = batch, X = x.Address / sizeof(float), Y = y.Address / sizeof(float), Rows = w.Rows, Products = products,
-        }, backend.GroupsOfWarps(w.Rows * products));
+        public void Call<TFormat>() where TFormat : struct, IFormat<TThread, TMemory> => backend.Launch(
+            new FloatBatch<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, A = a, B = b, Batch = batch, X = x, Products = products }, backend.GroupsOfWarps((a.Rows + b.Rows) * products));
+    }
+
+    private readonly struct BlockBatchCall(GpuBackend<TThread, TMemory> backend, MatrixStack<TMemory> a, MatrixStack<TMemory> b, Batch batch, long x, int products) : IBlockFormatCall<TThread, TMemory>
+    {
+        public void Call<TFormat>() where TFormat : struct, IBlockFormat<TThread, TMemory> => backend.Launch(
+            new BlockBatch<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, A = a, B = b, Batch = batch, X = x, Products = products }, backend.GroupsOfWarps((a.Rows + b.Rows) * products));
     }
 }

@@ -124,14 +124,17 @@ internal sealed partial class GpuBackend<TThread, TMemory>(GpuRuntime<TThread, T
         Launch(new Gather<TThread, TMemory> { Scratch = scratch.Memory, Tables = tables.Memory, Y = Place(y), X = Place(x), Grid = grid, Numbers = numbers }, rows.Length * grid.Segments);
     }
 
-    public override void RmsNorm(Tensor y, Tensor x, DeviceWeight gain, float epsilon)
+    public override void RmsNorm(Tensor y, Tensor x, DeviceWeight gain, float epsilon) => RmsNorm(y, x, gain, epsilon, default);
+
+    /// <summary>Quantised: room for the result in signed bytes too, where its rows are one stretch.</summary>
+    private void RmsNorm(Tensor y, Tensor x, DeviceWeight gain, float epsilon, Tensor quantised)
     {
         if (x.Rows == 0) return;
         PlacedMatrices<TMemory> g = Place(gain);
         int stretches = x.Columns / gain.Columns;
         Launch(new RmsNorm<TThread, TMemory>
         {
-            Scratch = scratch.Memory, Gain = g.Buffer.Memory, Y = Place(y), X = Place(x), GainStart = g.Place.Start / sizeof(float), Size = gain.Columns, Stretches = stretches, Epsilon = epsilon,
+            Scratch = scratch.Memory, Gain = g.Buffer.Memory, Y = Place(y), X = Place(x), GainStart = g.Place.Start / sizeof(float), Size = gain.Columns, Stretches = stretches, Epsilon = epsilon, Quantised = PlaceQuantised(quantised),
         }, x.Rows * stretches, Warps);
     }
 
@@ -142,11 +145,13 @@ internal sealed partial class GpuBackend<TThread, TMemory>(GpuRuntime<TThread, T
         Launch(new Add<TThread, TMemory> { Scratch = scratch.Memory, Y = Place(y), X = Place(x), Grid = grid }, x.Rows * grid.Segments);
     }
 
-    public override void SiluMultiply(Tensor gate, Tensor up)
+    public override void SiluMultiply(Tensor gate, Tensor up) => SiluMultiply(gate, up, default);
+
+    private void SiluMultiply(Tensor gate, Tensor up, Tensor quantised)
     {
         if (gate.Rows == 0) return;
-        SegmentGrid grid = Segments(gate.Columns, 1);
-        Launch(new SiluMultiply<TThread, TMemory> { Scratch = scratch.Memory, Gate = Place(gate), Up = Place(up), Grid = grid }, gate.Rows * grid.Segments);
+        SegmentGrid grid = Segments(gate.Columns, 32);
+        Launch(new SiluMultiply<TThread, TMemory> { Scratch = scratch.Memory, Gate = Place(gate), Up = Place(up), Grid = grid, Quantised = PlaceQuantised(quantised) }, gate.Rows * grid.Segments);
     }
 
     public override void RotaryFactors(Tensor factors, RotarySettings rotary, StepLayout step)
@@ -193,10 +198,10 @@ internal sealed partial class GpuBackend<TThread, TMemory>(GpuRuntime<TThread, T
 
     private void LaunchTiles<TKernel>(in TKernel kernel, Tiles tiles, int sharedWords) where TKernel : struct, IKernel<TThread> => runtime.Launch(kernel, tiles.Groups, tiles.Edge * tiles.Edge, sharedWords);
 
-    /// <summary>Cuts rows so that an item has about four numbers; on one item a row is one piece.</summary>
+    /// <summary>Cuts rows so that an item has about four numbers, and a segment whole steps; on one item a row is one piece.</summary>
     private SegmentGrid Segments(int columns, int step)
     {
-        int width = runtime.GroupItems == 1 ? columns : Math.Max(4, step) * runtime.GroupItems;
+        int width = runtime.GroupItems == 1 ? columns : (4 * runtime.GroupItems + step - 1) / step * step;
         return new SegmentGrid((columns + width - 1) / width, width);
     }
 

@@ -11,15 +11,14 @@ namespace DeepSeek.Gpu;
 /// <param name="Format">How they are stored.</param>
 /// <param name="Place">The first one.</param>
 /// <param name="Rows">Rows of each.</param>
-internal sealed record PlacedMatrices<TMemory>(GpuBuffer<TMemory> Buffer, GpuFormat Format, MatrixPlace Place, int Rows) where TMemory : struct, IMemory
-{
-    /// <summary>Bytes from one to the next.</summary>
-    public long MatrixBytes => Rows * Place.RowBytes;
-}
+internal sealed record PlacedMatrices<TMemory>(GpuBuffer<TMemory> Buffer, GpuFormat Format, MatrixPlace Place, int Rows) where TMemory : struct, IMemory;
 
 /// <summary>A weight that this package keeps; in device memory when it is first used, or when all are uploaded.</summary>
 internal sealed class GpuWeight<TMemory>(Weight source, WeightRole role) : DeviceWeight(source, role) where TMemory : struct, IMemory
 {
+    /// <summary>The form that it has on the device, unless it is part of something of mixed forms.</summary>
+    public GpuFormat Format { get; } = GpuFormats.Of(source, role);
+
     /// <summary>Where it is; null before that.</summary>
     public PlacedMatrices<TMemory>? Placed { get; set; }
 

@@ -72,18 +72,25 @@ internal readonly struct CacheQ8<TThread, TMemory> : ICacheRows<TThread, TMemory
     private static long RowBytes(int width) => (width + 3) / 4 * 4 + (width + 31) / 32 * 4;
 }
 
-/// <summary>Stores the step's rows in a stream of the cache. Grid: a group a row, an item 32 numbers at a time; no shared memory.</summary>
+/// <summary>Stores the step's rows in one or two streams of the cache. Grid: a group a row and stream, an item 32 numbers at a time; no shared memory.</summary>
 internal struct Append<TThread, TMemory, TCache> : IKernel<TThread> where TThread : struct, IThread where TMemory : struct, IMemory where TCache : struct, ICacheRows<TThread, TMemory>
 {
-    public TMemory Scratch, Cache, Tables;
-    public RowPlace X;
+    public TMemory Scratch, First, Second, Tables;
+    public RowPlace X, Y;
     public StepTables Step;
+    public int Rows;
 
     public readonly void Run(TThread t)
     {
+        if (t.Group < Rows) Store(t, First, X, t.Group);
+        else Store(t, Second, Y, t.Group - Rows);
+    }
+
+    private readonly void Store(TThread t, TMemory stream, RowPlace numbers, int i)
+    {
         TCache cache = default;
-        long row = Step.CacheRow(Tables, t.Group, (int)Tables.Word(Step.Positions + t.Group)), from = X.Row(t.Group);
-        for (int group = t.Item; group < (X.Columns + 31) / 32; group += t.Items) cache.Write(t, Cache, row, X.Columns, group, Scratch, from);
+        long row = Step.CacheRow(Tables, i, (int)Tables.Word(Step.Positions + i)), from = numbers.Row(i);
+        for (int group = t.Item; group < (numbers.Columns + 31) / 32; group += t.Items) cache.Write(t, stream, row, numbers.Columns, group, Scratch, from);
     }
 }
 

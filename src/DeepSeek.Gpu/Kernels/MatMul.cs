@@ -31,10 +31,9 @@ internal struct FloatMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
     /// <summary>Columns of a stage.</summary>
     public const int Depth = 16;
 
-    public TMemory Scratch, Weights, Vectors;
-    public MatrixPlace Matrix;
+    public TMemory Scratch;
+    public Factor<TMemory> W;
     public RowPlace X;
-    public Outcome Result;
     public Tiles Tiles;
 
     public static int SharedWords(int edge) => 2 * Depth * (4 * edge + 1);
@@ -43,7 +42,7 @@ internal struct FloatMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
     {
         TFormat format = default;
         int edge = Tiles.Edge, side = Tiles.Side, pitch = side + 1, tx = t.Item % edge, ty = t.Item / edge;
-        int firstRow = Tiles.FirstRow(t.Group), firstX = Tiles.FirstX(t.Group), columns = Matrix.Columns, xs = Depth * pitch;
+        int firstRow = Tiles.FirstRow(t.Group), firstX = Tiles.FirstX(t.Group), columns = W.Matrix.Columns, xs = Depth * pitch;
         Four a0 = default, a1 = default, a2 = default, a3 = default;
         for (int c0 = 0; c0 < columns; c0 += Depth)
         {
@@ -52,7 +51,7 @@ internal struct FloatMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
             {
                 int r = i / (Depth / 4), k = i % (Depth / 4) * 4, row = firstRow + r, c = c0 + k;
                 Four w = default;
-                if (row < Tiles.Rows && c < columns) w = format.Four(t, Weights, Matrix, Matrix.Start + row * Matrix.RowBytes, c >> 2);
+                if (row < W.Rows && c < columns) w = format.Four(t, W.Weights, W.Matrix, W.Matrix.Start + row * W.Matrix.RowBytes, c >> 2);
                 t.SetShared(k * pitch + r, w.A);
                 t.SetShared((k + 1) * pitch + r, c + 1 < columns ? w.B : 0);
                 t.SetShared((k + 2) * pitch + r, c + 2 < columns ? w.C : 0);
@@ -74,10 +73,10 @@ internal struct FloatMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
                 a3 = Add(t, a3, ws, t.Shared(x + 3 * edge));
             }
         }
-        Patch<TMemory>.Store(Scratch, Vectors, Result, Tiles, firstRow + tx, firstX + ty, a0);
-        Patch<TMemory>.Store(Scratch, Vectors, Result, Tiles, firstRow + tx, firstX + ty + edge, a1);
-        Patch<TMemory>.Store(Scratch, Vectors, Result, Tiles, firstRow + tx, firstX + ty + 2 * edge, a2);
-        Patch<TMemory>.Store(Scratch, Vectors, Result, Tiles, firstRow + tx, firstX + ty + 3 * edge, a3);
+        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty, a0);
+        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + edge, a1);
+        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + 2 * edge, a2);
+        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + 3 * edge, a3);
     }
 
     private static Four Add(TThread t, Four sum, Four w, float x) => new(t.Fma(w.A, x, sum.A), t.Fma(w.B, x, sum.B), t.Fma(w.C, x, sum.C), t.Fma(w.D, x, sum.D));
@@ -95,19 +94,17 @@ internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
     /// <summary>Words that a row of W takes in a stage's group (bytes, two scales, two minima), and a row of activations (bytes, scale, two sums).</summary>
     private const int RowWords = 12, XWords = 11;
 
-    public TMemory Scratch, Weights, Vectors;
-    public MatrixPlace Matrix;
-    public Outcome Result;
+    public TMemory Scratch;
+    public Factor<TMemory> W;
+    public QuantisedPlace X;
     public Tiles Tiles;
-    public long X;
-    public int XRowWords;
 
     public static int SharedWords(int edge) => Depth * ((RowWords + XWords) * 4 * edge + 8);
 
     public readonly void Run(TThread t)
     {
         TFormat format = default;
-        int edge = Tiles.Edge, side = Tiles.Side, tx = t.Item % edge, ty = t.Item / edge, offset = format.Offset, groups = Matrix.Groups;
+        int edge = Tiles.Edge, side = Tiles.Side, tx = t.Item % edge, ty = t.Item / edge, offset = format.Offset, groups = W.Matrix.Groups;
         int firstRow = Tiles.FirstRow(t.Group), firstX = Tiles.FirstX(t.Group), stage = (RowWords + XWords) * side + 8; // 8: the groups of a stage begin in different banks
         Four a0 = default, a1 = default, a2 = default, a3 = default;
         for (int g0 = 0; g0 < groups; g0 += Depth)
@@ -116,11 +113,11 @@ internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
             for (int i = t.Item; i < side * Depth; i += t.Items)
             {
                 int r = i / Depth, k = i % Depth, g = g0 + k, at = k * stage + r;
-                if (firstRow + r < Tiles.Rows && g < groups)
+                if (firstRow + r < W.Rows && g < groups)
                 {
-                    long row = Matrix.Start + (firstRow + r) * Matrix.RowBytes;
-                    Put(t, at, side, format.Quants(t, Weights, row, groups, g));
-                    Factors f = format.Factors(t, Weights, row, groups, g);
+                    long row = W.Matrix.Start + (firstRow + r) * W.Matrix.RowBytes;
+                    Put(t, at, side, format.Quants(t, W.Weights, row, groups, g));
+                    Factors f = format.Factors(t, W.Weights, row, groups, g);
                     t.SetShared(at + 8 * side, f.Scale0);
                     t.SetShared(at + 9 * side, f.Scale1);
                     t.SetShared(at + 10 * side, f.Minimum0);
@@ -129,7 +126,7 @@ internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
                 at += RowWords * side;
                 if (firstX + r < Tiles.Count && g < groups)
                 {
-                    QuantisedGroup x = QuantisedGroup.Read(t, Scratch, X + (long)(firstX + r) * XRowWords, groups, g);
+                    QuantisedGroup x = QuantisedGroup.Read(t, Scratch, X.Row(firstX + r), groups, g);
                     Put(t, at, side, x.Quants);
                     t.SetShared(at + 8 * side, x.Scale);
                     t.SetSharedWord(at + 9 * side, (uint)x.Sum0);
@@ -172,10 +169,10 @@ internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
                 a3 = Scaled(t, a3, Half(t, p3, low3, scale, minimum, x + 10 * side + 3 * edge), t.Shared(x + 8 * side + 3 * edge));
             }
         }
-        Patch<TMemory>.Store(Scratch, Vectors, Result, Tiles, firstRow + tx, firstX + ty, a0);
-        Patch<TMemory>.Store(Scratch, Vectors, Result, Tiles, firstRow + tx, firstX + ty + edge, a1);
-        Patch<TMemory>.Store(Scratch, Vectors, Result, Tiles, firstRow + tx, firstX + ty + 2 * edge, a2);
-        Patch<TMemory>.Store(Scratch, Vectors, Result, Tiles, firstRow + tx, firstX + ty + 3 * edge, a3);
+        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty, a0);
+        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + edge, a1);
+        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + 2 * edge, a2);
+        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + 3 * edge, a3);
     }
 
     private static void Put(TThread t, int at, int side, Quants q)
@@ -216,12 +213,12 @@ internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
 internal static class Patch<TMemory> where TMemory : struct, IMemory
 {
     /// <summary>Stores the results of one row of activations with four rows of W, as far as these exist.</summary>
-    public static void Store(TMemory scratch, TMemory vectors, Outcome result, Tiles tiles, int row, int x, Four sums)
+    public static void Store(TMemory scratch, Factor<TMemory> w, Tiles tiles, int row, int x, Four sums)
     {
         if (x >= tiles.Count) return;
-        if (row < tiles.Rows) result.Store(scratch, vectors, x, row, sums.A);
-        if (row + tiles.Edge < tiles.Rows) result.Store(scratch, vectors, x, row + tiles.Edge, sums.B);
-        if (row + 2 * tiles.Edge < tiles.Rows) result.Store(scratch, vectors, x, row + 2 * tiles.Edge, sums.C);
-        if (row + 3 * tiles.Edge < tiles.Rows) result.Store(scratch, vectors, x, row + 3 * tiles.Edge, sums.D);
+        if (row < tiles.Rows) w.Result.Store(scratch, w.Vectors, x, row, sums.A);
+        if (row + tiles.Edge < tiles.Rows) w.Result.Store(scratch, w.Vectors, x, row + tiles.Edge, sums.B);
+        if (row + 2 * tiles.Edge < tiles.Rows) w.Result.Store(scratch, w.Vectors, x, row + 2 * tiles.Edge, sums.C);
+        if (row + 3 * tiles.Edge < tiles.Rows) w.Result.Store(scratch, w.Vectors, x, row + 3 * tiles.Edge, sums.D);
     }
 }

@@ -40,19 +40,36 @@ internal struct Quantise<TThread, TMemory> : IKernel<TThread> where TThread : st
 {
     public TMemory Scratch;
     public RowPlace X;
-    public long Y;
-    public int Rows, RowWords;
+    public QuantisedPlace Y;
+    public int Rows;
 
     public readonly void Run(TThread t)
     {
         int groups = (X.Columns + 31) / 32, i = t.Group * t.Items + t.Item;
         if (i >= Rows * groups) return;
-        int row = i / groups, g = i % groups, end = X.Columns - 32 * g;
-        long x = X.Row(row) + 32 * g, y = Y + (long)row * RowWords;
+        Y.Store(t, Scratch, i / groups, X.Row(i / groups), X.Columns, i % groups);
+    }
+}
+
+/// <summary>Where quantised rows go.</summary>
+/// <param name="start">The first word, a multiple of four; below zero: nothing is quantised.</param>
+/// <param name="rowWords">Words of a row.</param>
+internal readonly struct QuantisedPlace(long start, int rowWords)
+{
+    public readonly long Start = start;
+    public readonly int RowWords = rowWords;
+
+    public readonly long Row(int row) => Start + (long)row * RowWords;
+
+    /// <summary>Quantises group g of a row of numbers.</summary>
+    public readonly void Store<TThread, TMemory>(TThread t, TMemory scratch, int row, long numbers, int columns, int g) where TThread : struct, IThread where TMemory : struct, IMemory
+    {
+        int groups = (columns + 31) / 32, end = columns - 32 * g;
+        long x = numbers + 32 * g, y = Row(row);
         float max = 0;
         for (int k = 0; k < 32 && k < end; k++)
         {
-            float value = Scratch.Float(x + k), magnitude = value < 0 ? -value : value;
+            float value = scratch.Float(x + k), magnitude = value < 0 ? -value : value;
             if (magnitude > max) max = magnitude;
         }
         float inverse = max == 0 ? 0 : 127f / max;
@@ -62,15 +79,15 @@ internal struct Quantise<TThread, TMemory> : IKernel<TThread> where TThread : st
             uint word = 0;
             for (int b = 0; b < 4; b++)
             {
-                float scaled = 4 * k + b < end ? Scratch.Float(x + 4 * k + b) * inverse : 0;
+                float scaled = 4 * k + b < end ? scratch.Float(x + 4 * k + b) * inverse : 0;
                 int q = (int)(scaled + (scaled < 0 ? -0.5f : 0.5f));
                 word |= (uint)(q & 255) << 8 * b;
                 if (k < 4) sum0 += q;
                 else sum1 += q;
             }
-            Scratch.SetWord(y + 8 * g + k, word);
+            scratch.SetWord(y + 8 * g + k, word);
         }
-        Scratch.SetFloat(y + 8 * groups + g, max / 127f);
-        Scratch.SetWord(y + 9 * groups + g, (uint)(sum0 & 0xFFFF) | (uint)sum1 << 16);
+        scratch.SetFloat(y + 8 * groups + g, max / 127f);
+        scratch.SetWord(y + 9 * groups + g, (uint)(sum0 & 0xFFFF) | (uint)sum1 << 16);
     }
 }

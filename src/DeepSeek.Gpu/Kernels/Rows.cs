@@ -88,12 +88,15 @@ internal struct Add<TThread, TMemory> : IKernel<TThread> where TThread : struct,
     }
 }
 
-/// <summary>gate = gate / (1 + e^−gate) · up. Grid: segments of rows; no shared memory.</summary>
+/// <summary>
+/// gate = gate / (1 + e^−gate) · up, and the same quantised where that is asked for. Grid: segments of rows, of whole groups of 32 columns; no shared memory.
+/// </summary>
 internal struct SiluMultiply<TThread, TMemory> : IKernel<TThread> where TThread : struct, IThread where TMemory : struct, IMemory
 {
     public TMemory Scratch;
     public RowPlace Gate, Up;
     public SegmentGrid Grid;
+    public QuantisedPlace Quantised;
 
     public readonly void Run(TThread t)
     {
@@ -104,11 +107,15 @@ internal struct SiluMultiply<TThread, TMemory> : IKernel<TThread> where TThread 
             float g = Scratch.Float(gate + c);
             Scratch.SetFloat(gate + c, g / (1f + Numbers<TThread>.Exp(t, -g)) * Scratch.Float(up + c));
         }
+        if (Quantised.Start < 0) return;
+        t.Barrier();
+        for (int g = Grid.First(t.Group) / 32 + t.Item; g < (end + 31) / 32; g += t.Items) Quantised.Store(t, Scratch, row, gate, Gate.Columns, g);
     }
 }
 
 /// <summary>
-/// y = gain ⊙ x / √(mean(x²) + epsilon) for every stretch of a row that is as long as the gain. y may be x. Grid: a group a stretch of a row; shared memory: a word a warp.
+/// y = gain ⊙ x / √(mean(x²) + epsilon) for every stretch of a row that is as long as the gain. y may be x.
+/// Whole rows are quantised too where that is asked for. Grid: a group a stretch of a row; shared memory: a word a warp.
 /// </summary>
 internal struct RmsNorm<TThread, TMemory> : IKernel<TThread> where TThread : struct, IThread where TMemory : struct, IMemory
 {
@@ -117,6 +124,7 @@ internal struct RmsNorm<TThread, TMemory> : IKernel<TThread> where TThread : str
     public long GainStart;
     public int Size, Stretches;
     public float Epsilon;
+    public QuantisedPlace Quantised;
 
     public readonly void Run(TThread t)
     {
@@ -130,6 +138,9 @@ internal struct RmsNorm<TThread, TMemory> : IKernel<TThread> where TThread : str
         }
         float factor = 1f / t.Sqrt(Reduce<TThread>.Sum(t, squares, 0) / Size + Epsilon);
         for (int i = t.Item; i < Size; i += t.Items) Scratch.SetFloat(y + i, Gain.Float(GainStart + i) * (Scratch.Float(x + i) * factor));
+        if (Quantised.Start < 0) return;
+        t.Barrier();
+        for (int g = t.Item; g < (Size + 31) / 32; g += t.Items) Quantised.Store(t, Scratch, row, y, Size, g);
     }
 }
 
