@@ -65,14 +65,26 @@ internal sealed partial class GpuBackend<TThread, TMemory>
         PlacedHeads placed = HeadsOf(attention);
         long mark = Mark();
         Tensor absorbed = Rent(q.Rows, heads * (c + r)), z = Rent(q.Rows, heads * c); // [T, H·(C+R)], [T, H·C]
-        MultiplyBatch(placed.KeyUp, null, new Batch(heads, -1, q.Stride, n + r, absorbed.Stride, c + r), q, absorbed, default, q.Rows * heads);
+        MultiplyHeads(placed.KeyUp, heads, q, n + r, absorbed, c + r);
         Launch(new CopyParts<TThread, TMemory> { Scratch = scratch.Memory, Y = Place(absorbed), X = Place(q), Parts = heads, Width = r, YFirst = c, YStep = c + r, XFirst = n, XStep = n + r }, q.Rows);
         Attend(z, absorbed, new AttentionShape
         {
             QueryHeads = heads, KeyHeads = 1, KeySize = c + r, ValueSize = c, KeyWidth = c + r, ValueWidth = c + r, Scale = attention.Scale, FirstPosition = attention.FirstPosition,
         }, step, cache, attention.Stream, attention.Stream);
-        MultiplyBatch(placed.ValueUp, null, new Batch(heads, -1, z.Stride, c, output.Stride, v), z, output, default, q.Rows * heads);
+        MultiplyHeads(placed.ValueUp, heads, z, c, output, v);
         Release(mark);
+    }
+
+    /// <summary>For each head the product of its matrix with its part of every row.</summary>
+    private void MultiplyHeads(PlacedMatrices<TMemory> w, int heads, Tensor x, int xPart, Tensor y, int yPart)
+    {
+        if (!ByTiles(x.Rows))
+        {
+            MultiplyBatch(w, null, new Batch(heads, -1, x.Stride, xPart, y.Stride, yPart), x, y, default, x.Rows * heads);
+            return;
+        }
+        var tiles = new PartTiles<TMemory>(new Tiles<TMemory>(Edge, w.Rows, x.Rows), heads, xPart, yPart);
+        MultiplyTiles(w.Format, block: false, FactorOf(w, y), x, default, tiles, tiles.Groups);
     }
 
     private void Attend(Tensor output, Tensor q, AttentionShape shape, StepLayout step, CacheStorage cache, int keyStream, int valueStream)

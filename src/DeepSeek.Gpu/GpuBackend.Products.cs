@@ -83,12 +83,11 @@ internal sealed partial class GpuBackend<TThread, TMemory>
         {
             bool block = IsBlock(projections[i].Weight);
             GpuFormat format = Place(projections[i].Weight).Format;
-            if (x.Rows > MostVectorRows && !reproducible)
+            if (ByTiles(x.Rows))
             {
                 Factor<TMemory> f = FactorOf(projections[i++], accumulate);
-                var tiles = new Tiles(runtime.TileEdge, f.Rows, x.Rows);
-                if (block) FormatDispatch<TThread, TMemory>.Block(format, new BlockTiles(this, f, quantised, tiles));
-                else FormatDispatch<TThread, TMemory>.Any(format, new FloatTiles(this, f, x, tiles));
+                var tiles = new Tiles<TMemory>(Edge, f.Rows, x.Rows);
+                MultiplyTiles(format, block, f, x, quantised, tiles, tiles.Groups);
                 continue;
             }
             int end = i + 1; // matrices of one format go together
@@ -116,6 +115,15 @@ internal sealed partial class GpuBackend<TThread, TMemory>
         };
     }
 
+    /// <summary>Matrices whose products go to y as they are.</summary>
+    private static Factor<TMemory> FactorOf(PlacedMatrices<TMemory> w, Tensor y)
+        => new() { Weights = w.Buffer.Memory, Vectors = w.Buffer.Memory, Matrix = w.Place, Rows = w.Rows, Result = new Outcome(Place(y), -1, 0) };
+
+    /// <summary>Whether so many rows of activations are multiplied by tiles.</summary>
+    private bool ByTiles(int rows) => rows > MostVectorRows && !reproducible;
+
+    private int Edge => runtime.TileEdge;
+
     /// <summary>Groups that have a warp for each of so many rows.</summary>
     private int GroupsOfWarps(int rows) => (rows + Warps - 1) / Warps;
 
@@ -131,16 +139,25 @@ internal sealed partial class GpuBackend<TThread, TMemory>
             new BlockMatVec<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, A = a, B = b, C = c, X = PlaceQuantised(x), Count = x.Rows }, backend.GroupsOfWarps(a.Rows + b.Rows + c.Rows));
     }
 
-    private readonly struct FloatTiles(GpuBackend<TThread, TMemory> backend, Factor<TMemory> f, Tensor x, Tiles tiles) : IFormatCall<TThread, TMemory>
+    /// <summary>Products by tiles.</summary>
+    private void MultiplyTiles<TTiling>(GpuFormat format, bool block, Factor<TMemory> f, Tensor x, Tensor quantised, TTiling tiles, int groups) where TTiling : struct, ITiling<TMemory>
     {
-        public void Call<TFormat>() where TFormat : struct, IFormat<TThread, TMemory> => backend.LaunchTiles(
-            new FloatMatMul<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, W = f, X = Place(x), Tiles = tiles }, tiles, FloatMatMul<TThread, TMemory, TFormat>.SharedWords(tiles.Edge));
+        if (block) FormatDispatch<TThread, TMemory>.Block(format, new BlockTiles<TTiling>(this, f, quantised, tiles, groups));
+        else FormatDispatch<TThread, TMemory>.Any(format, new FloatTiles<TTiling>(this, f, x, tiles, groups));
     }
 
-    private readonly struct BlockTiles(GpuBackend<TThread, TMemory> backend, Factor<TMemory> f, Tensor x, Tiles tiles) : IBlockFormatCall<TThread, TMemory>
+    private readonly struct FloatTiles<TTiling>(GpuBackend<TThread, TMemory> backend, Factor<TMemory> f, Tensor x, TTiling tiles, int groups) : IFormatCall<TThread, TMemory> where TTiling : struct, ITiling<TMemory>
+    {
+        public void Call<TFormat>() where TFormat : struct, IFormat<TThread, TMemory> => backend.LaunchTiles(
+            new FloatMatMul<TThread, TMemory, TFormat, TTiling> { Scratch = backend.scratch.Memory, W = f, X = Place(x), Tiles = tiles, Edge = backend.Edge }, groups,
+            FloatMatMul<TThread, TMemory, TFormat, TTiling>.SharedWords(backend.Edge));
+    }
+
+    private readonly struct BlockTiles<TTiling>(GpuBackend<TThread, TMemory> backend, Factor<TMemory> f, Tensor x, TTiling tiles, int groups) : IBlockFormatCall<TThread, TMemory> where TTiling : struct, ITiling<TMemory>
     {
         public void Call<TFormat>() where TFormat : struct, IBlockFormat<TThread, TMemory> => backend.LaunchTiles(
-            new BlockMatMul<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, W = f, X = PlaceQuantised(x), Tiles = tiles }, tiles, BlockMatMul<TThread, TMemory, TFormat>.SharedWords(tiles.Edge));
+            new BlockMatMul<TThread, TMemory, TFormat, TTiling> { Scratch = backend.scratch.Memory, W = f, X = PlaceQuantised(x), Tiles = tiles, Edge = backend.Edge }, groups,
+            BlockMatMul<TThread, TMemory, TFormat, TTiling>.SharedWords(backend.Edge));
     }
 
     /// <summary>A batch of products with one or two stacks of matrices; y: where the first stack's go, up: the second's.</summary>

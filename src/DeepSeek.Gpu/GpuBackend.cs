@@ -196,7 +196,7 @@ internal sealed partial class GpuBackend<TThread, TMemory>(GpuRuntime<TThread, T
 
     private void Launch<TKernel>(in TKernel kernel, int groups, int sharedWords = 0) where TKernel : struct, IKernel<TThread> => runtime.Launch(kernel, groups, runtime.GroupItems, sharedWords);
 
-    private void LaunchTiles<TKernel>(in TKernel kernel, Tiles tiles, int sharedWords) where TKernel : struct, IKernel<TThread> => runtime.Launch(kernel, tiles.Groups, tiles.Edge * tiles.Edge, sharedWords);
+    private void LaunchTiles<TKernel>(in TKernel kernel, int groups, int sharedWords) where TKernel : struct, IKernel<TThread> => runtime.Launch(kernel, groups, runtime.TileEdge * runtime.TileEdge, sharedWords);
 
     /// <summary>Cuts rows so that an item has about four numbers, and a segment whole steps; on one item a row is one piece.</summary>
     private SegmentGrid Segments(int columns, int step)

@@ -2,31 +2,106 @@ using DeepSeek.Gpu.Kernels.Formats;
 
 namespace DeepSeek.Gpu.Kernels;
 
-/// <summary>
-/// Tiles of a product: a group of Edge × Edge items has a tile of 4·Edge rows of W by 4·Edge rows of activations, an item four by four of them, Edge apart. Tiles of the same rows
-/// of W follow each other, so that what one reads the next finds in the cache.
-/// </summary>
-internal readonly struct Tiles(int edge, int rows, int count)
+/// <summary>A tile's work: rows of a matrix from <c>firstRow</c> on, with the activations in slots [first, end).</summary>
+internal readonly struct Tile(int matrix, int firstRow, int first, int end, long x, long y)
 {
-    public readonly int Edge = edge, Rows = rows, Count = count;
+    /// <summary>Number of the matrix in its stack.</summary>
+    public readonly int Matrix = matrix;
+    public readonly int FirstRow = firstRow, First = first, End = end;
 
-    /// <summary>Rows (and rows of activations) of a tile.</summary>
-    public readonly int Side => 4 * Edge;
+    /// <summary>What is added to the addresses of activations and results.</summary>
+    public readonly long X = x, Y = y;
+}
 
-    private readonly int Across => (Count + Side - 1) / Side;
+/// <summary>Which tile a group has, and which rows of activations and results belong to its slots.</summary>
+internal interface ITiling<TMemory> where TMemory : struct, IMemory
+{
+    Tile Of(TMemory scratch, int group);
 
-    public readonly int Groups => (Rows + Side - 1) / Side * Across;
+    int XRow(TMemory scratch, int slot);
 
-    public readonly int FirstRow(int group) => group / Across * Side;
+    int YRow(TMemory scratch, int slot);
+}
 
-    public readonly int FirstX(int group) => group % Across * Side;
+/// <summary>
+/// The tiles of one product: a group of Edge × Edge items has 4·Edge rows of W by 4·Edge rows of activations, an item four by four of them, Edge apart. Tiles of the same rows of W follow each
+/// other, so that what one reads the next finds in the cache.
+/// </summary>
+internal readonly struct Tiles<TMemory>(int edge, int rows, int count) : ITiling<TMemory> where TMemory : struct, IMemory
+{
+    private readonly int side = 4 * edge, rows = rows, count = count;
+
+    private int Across => (count + side - 1) / side;
+
+    public int Groups => (rows + side - 1) / side * Across;
+
+    public Tile Of(TMemory scratch, int group) => new(0, group / Across * side, group % Across * side, count, 0, 0);
+
+    public int XRow(TMemory scratch, int slot) => slot;
+
+    public int YRow(TMemory scratch, int slot) => slot;
+}
+
+/// <summary>The tiles of a product for each of several parts of the rows (heads), each with a matrix of its own.</summary>
+/// <param name="tiles">The tiles of a part.</param>
+/// <param name="parts">How many parts.</param>
+/// <param name="xPart">Numbers between the parts of a row of activations.</param>
+/// <param name="yPart">Numbers between the parts of a row of results.</param>
+internal readonly struct PartTiles<TMemory>(Tiles<TMemory> tiles, int parts, int xPart, int yPart) : ITiling<TMemory> where TMemory : struct, IMemory
+{
+    private readonly Tiles<TMemory> tiles = tiles;
+    private readonly int parts = parts, xPart = xPart, yPart = yPart;
+
+    public int Groups => parts * tiles.Groups;
+
+    public Tile Of(TMemory scratch, int group)
+    {
+        int part = group / tiles.Groups;
+        Tile tile = tiles.Of(scratch, group % tiles.Groups);
+        return new Tile(part, tile.FirstRow, tile.First, tile.End, (long)part * xPart, (long)part * yPart);
+    }
+
+    public int XRow(TMemory scratch, int slot) => slot;
+
+    public int YRow(TMemory scratch, int slot) => slot;
+}
+
+/// <summary>
+/// Tiles over pairs of token and expert, in the order of experts (<see cref="SortPairs{TThread, TMemory}"/>): how many there are is known on the device only, so that the grid is as large as it can get and
+/// the groups behind the last tile find nothing to do.
+/// </summary>
+/// <param name="edge">Edge of a group.</param>
+/// <param name="rows">Rows of a matrix.</param>
+/// <param name="tiles">The most tiles there can be.</param>
+/// <param name="table">Where the tiles lie in scratch memory: expert, first slot, end, four words each.</param>
+/// <param name="order">Where the sorted pairs lie.</param>
+/// <param name="pairsOfX">Pairs that share a row of activations.</param>
+internal readonly struct ExpertTiles<TMemory>(int edge, int rows, int tiles, long table, long order, int pairsOfX) : ITiling<TMemory> where TMemory : struct, IMemory
+{
+    private readonly int side = 4 * edge, rows = rows, tiles = tiles, pairsOfX = pairsOfX;
+    private readonly long table = table, order = order;
+
+    private int Down => (rows + side - 1) / side;
+
+    public int Groups => tiles * Down;
+
+    public Tile Of(TMemory scratch, int group)
+    {
+        long at = table + 4L * (group / Down);
+        return new Tile((int)scratch.Word(at), group % Down * side, (int)scratch.Word(at + 1), (int)scratch.Word(at + 2), 0, 0);
+    }
+
+    public int XRow(TMemory scratch, int slot) => (int)scratch.Word(order + slot) / pairsOfX;
+
+    public int YRow(TMemory scratch, int slot) => (int)scratch.Word(order + slot);
 }
 
 /// <summary>
 /// y[i] = W·x[i] in float32 for many rows of activations. Both operands of <see cref="Depth"/> columns at a time are unpacked into shared memory. Grid: a group a tile (see
-/// <see cref="Tiles"/>), Edge² items; shared memory: <see cref="SharedWords"/>.
+/// <see cref="Tiles{TMemory}"/>), Edge² items; shared memory: <see cref="SharedWords"/>.
 /// </summary>
-internal struct FloatMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where TThread : struct, IThread where TMemory : struct, IMemory where TFormat : struct, IFormat<TThread, TMemory>
+internal struct FloatMatMul<TThread, TMemory, TFormat, TTiling> : IKernel<TThread>
+    where TThread : struct, IThread where TMemory : struct, IMemory where TFormat : struct, IFormat<TThread, TMemory> where TTiling : struct, ITiling<TMemory>
 {
     /// <summary>Columns of a stage.</summary>
     public const int Depth = 16;
@@ -34,24 +109,27 @@ internal struct FloatMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
     public TMemory Scratch;
     public Factor<TMemory> W;
     public RowPlace X;
-    public Tiles Tiles;
+    public TTiling Tiles;
+    public int Edge;
 
     public static int SharedWords(int edge) => 2 * Depth * (4 * edge + 1);
 
     public readonly void Run(TThread t)
     {
         TFormat format = default;
-        int edge = Tiles.Edge, side = Tiles.Side, pitch = side + 1, tx = t.Item % edge, ty = t.Item / edge;
-        int firstRow = Tiles.FirstRow(t.Group), firstX = Tiles.FirstX(t.Group), columns = W.Matrix.Columns, xs = Depth * pitch;
+        Tile tile = Tiles.Of(Scratch, t.Group);
+        if (tile.First >= tile.End) return; // the whole group
+        int edge = Edge, side = 4 * edge, pitch = side + 1, tx = t.Item % edge, ty = t.Item / edge, columns = W.Matrix.Columns, xs = Depth * pitch;
+        long start = W.Matrix.Start + (long)tile.Matrix * W.Rows * W.Matrix.RowBytes;
         Four a0 = default, a1 = default, a2 = default, a3 = default;
         for (int c0 = 0; c0 < columns; c0 += Depth)
         {
             t.Barrier();
             for (int i = t.Item; i < side * (Depth / 4); i += t.Items)
             {
-                int r = i / (Depth / 4), k = i % (Depth / 4) * 4, row = firstRow + r, c = c0 + k;
+                int r = i / (Depth / 4), k = i % (Depth / 4) * 4, row = tile.FirstRow + r, c = c0 + k;
                 Four w = default;
-                if (row < W.Rows && c < columns) w = format.Four(t, W.Weights, W.Matrix, W.Matrix.Start + row * W.Matrix.RowBytes, c >> 2);
+                if (row < W.Rows && c < columns) w = format.Four(t, W.Weights, W.Matrix, start + row * W.Matrix.RowBytes, c >> 2);
                 t.SetShared(k * pitch + r, w.A);
                 t.SetShared((k + 1) * pitch + r, c + 1 < columns ? w.B : 0);
                 t.SetShared((k + 2) * pitch + r, c + 2 < columns ? w.C : 0);
@@ -60,7 +138,7 @@ internal struct FloatMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
             for (int i = t.Item; i < side * Depth; i += t.Items)
             {
                 int x = i / Depth, k = i % Depth;
-                t.SetShared(xs + k * pitch + x, firstX + x < Tiles.Count && c0 + k < columns ? Scratch.Float(X.Row(firstX + x) + c0 + k) : 0);
+                t.SetShared(xs + k * pitch + x, tile.First + x < tile.End && c0 + k < columns ? Scratch.Float(X.Row(Tiles.XRow(Scratch, tile.First + x)) + tile.X + c0 + k) : 0);
             }
             t.Barrier();
             for (int k = 0; k < Depth; k++)
@@ -73,10 +151,10 @@ internal struct FloatMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
                 a3 = Add(t, a3, ws, t.Shared(x + 3 * edge));
             }
         }
-        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty, a0);
-        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + edge, a1);
-        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + 2 * edge, a2);
-        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + 3 * edge, a3);
+        Patch<TMemory, TTiling>.Store(Scratch, W, Tiles, tile, edge, tx, ty, a0);
+        Patch<TMemory, TTiling>.Store(Scratch, W, Tiles, tile, edge, tx, ty + edge, a1);
+        Patch<TMemory, TTiling>.Store(Scratch, W, Tiles, tile, edge, tx, ty + 2 * edge, a2);
+        Patch<TMemory, TTiling>.Store(Scratch, W, Tiles, tile, edge, tx, ty + 3 * edge, a3);
     }
 
     private static Four Add(TThread t, Four sum, Four w, float x) => new(t.Fma(w.A, x, sum.A), t.Fma(w.B, x, sum.B), t.Fma(w.C, x, sum.C), t.Fma(w.D, x, sum.D));
@@ -86,7 +164,8 @@ internal struct FloatMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
 /// The same with a block format and activations in signed bytes: <see cref="Depth"/> groups of 32 columns at a time come into shared memory as words of four bytes with their scales;
 /// products are dp4a, sums float32 for each group. Grid: a group a tile, Edge² items; shared memory: <see cref="SharedWords"/>.
 /// </summary>
-internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where TThread : struct, IThread where TMemory : struct, IMemory where TFormat : struct, IBlockFormat<TThread, TMemory>
+internal struct BlockMatMul<TThread, TMemory, TFormat, TTiling> : IKernel<TThread>
+    where TThread : struct, IThread where TMemory : struct, IMemory where TFormat : struct, IBlockFormat<TThread, TMemory> where TTiling : struct, ITiling<TMemory>
 {
     /// <summary>Groups of a stage.</summary>
     public const int Depth = 4;
@@ -97,15 +176,19 @@ internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
     public TMemory Scratch;
     public Factor<TMemory> W;
     public QuantisedPlace X;
-    public Tiles Tiles;
+    public TTiling Tiles;
+    public int Edge;
 
     public static int SharedWords(int edge) => Depth * ((RowWords + XWords) * 4 * edge + 8);
 
     public readonly void Run(TThread t)
     {
         TFormat format = default;
-        int edge = Tiles.Edge, side = Tiles.Side, tx = t.Item % edge, ty = t.Item / edge, offset = format.Offset, groups = W.Matrix.Groups;
-        int firstRow = Tiles.FirstRow(t.Group), firstX = Tiles.FirstX(t.Group), stage = (RowWords + XWords) * side + 8; // 8: the groups of a stage begin in different banks
+        Tile tile = Tiles.Of(Scratch, t.Group);
+        if (tile.First >= tile.End) return; // the whole group
+        int edge = Edge, side = 4 * edge, tx = t.Item % edge, ty = t.Item / edge, offset = format.Offset, groups = W.Matrix.Groups;
+        int stage = (RowWords + XWords) * side + 8; // 8: the groups of a stage begin in different banks
+        long start = W.Matrix.Start + (long)tile.Matrix * W.Rows * W.Matrix.RowBytes;
         Four a0 = default, a1 = default, a2 = default, a3 = default;
         for (int g0 = 0; g0 < groups; g0 += Depth)
         {
@@ -113,9 +196,9 @@ internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
             for (int i = t.Item; i < side * Depth; i += t.Items)
             {
                 int r = i / Depth, k = i % Depth, g = g0 + k, at = k * stage + r;
-                if (firstRow + r < W.Rows && g < groups)
+                if (tile.FirstRow + r < W.Rows && g < groups)
                 {
-                    long row = W.Matrix.Start + (firstRow + r) * W.Matrix.RowBytes;
+                    long row = start + (tile.FirstRow + r) * W.Matrix.RowBytes;
                     Put(t, at, side, format.Quants(t, W.Weights, row, groups, g));
                     Factors f = format.Factors(t, W.Weights, row, groups, g);
                     t.SetShared(at + 8 * side, f.Scale0);
@@ -124,9 +207,9 @@ internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
                     t.SetShared(at + 11 * side, f.Minimum1);
                 }
                 at += RowWords * side;
-                if (firstX + r < Tiles.Count && g < groups)
+                if (tile.First + r < tile.End && g < groups)
                 {
-                    QuantisedGroup x = QuantisedGroup.Read(t, Scratch, X.Row(firstX + r), groups, g);
+                    QuantisedGroup x = QuantisedGroup.Read(t, Scratch, X.Row(Tiles.XRow(Scratch, tile.First + r)), groups, g);
                     Put(t, at, side, x.Quants);
                     t.SetShared(at + 8 * side, x.Scale);
                     t.SetSharedWord(at + 9 * side, (uint)x.Sum0);
@@ -169,10 +252,10 @@ internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
                 a3 = Scaled(t, a3, Half(t, p3, low3, scale, minimum, x + 10 * side + 3 * edge), t.Shared(x + 8 * side + 3 * edge));
             }
         }
-        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty, a0);
-        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + edge, a1);
-        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + 2 * edge, a2);
-        Patch<TMemory>.Store(Scratch, W, Tiles, firstRow + tx, firstX + ty + 3 * edge, a3);
+        Patch<TMemory, TTiling>.Store(Scratch, W, Tiles, tile, edge, tx, ty, a0);
+        Patch<TMemory, TTiling>.Store(Scratch, W, Tiles, tile, edge, tx, ty + edge, a1);
+        Patch<TMemory, TTiling>.Store(Scratch, W, Tiles, tile, edge, tx, ty + 2 * edge, a2);
+        Patch<TMemory, TTiling>.Store(Scratch, W, Tiles, tile, edge, tx, ty + 3 * edge, a3);
     }
 
     private static void Put(TThread t, int at, int side, Quants q)
@@ -210,15 +293,16 @@ internal struct BlockMatMul<TThread, TMemory, TFormat> : IKernel<TThread> where 
     private static Four Scaled(TThread t, Four sum, Four p, float scale) => new(t.Fma(p.A, scale, sum.A), t.Fma(p.B, scale, sum.B), t.Fma(p.C, scale, sum.C), t.Fma(p.D, scale, sum.D));
 }
 
-internal static class Patch<TMemory> where TMemory : struct, IMemory
+internal static class Patch<TMemory, TTiling> where TMemory : struct, IMemory where TTiling : struct, ITiling<TMemory>
 {
-    /// <summary>Stores the results of one row of activations with four rows of W, as far as these exist.</summary>
-    public static void Store(TMemory scratch, Factor<TMemory> w, Tiles tiles, int row, int x, Four sums)
+    /// <summary>Stores the results of a slot's activations with four rows of W, as far as these exist.</summary>
+    public static void Store(TMemory scratch, Factor<TMemory> w, TTiling tiles, Tile tile, int edge, int r, int x, Four sums)
     {
-        if (x >= tiles.Count) return;
-        if (row < tiles.Rows) w.Result.Store(scratch, w.Vectors, x, row, sums.A);
-        if (row + tiles.Edge < tiles.Rows) w.Result.Store(scratch, w.Vectors, x, row + tiles.Edge, sums.B);
-        if (row + 2 * tiles.Edge < tiles.Rows) w.Result.Store(scratch, w.Vectors, x, row + 2 * tiles.Edge, sums.C);
-        if (row + 3 * tiles.Edge < tiles.Rows) w.Result.Store(scratch, w.Vectors, x, row + 3 * tiles.Edge, sums.D);
+        if (tile.First + x >= tile.End) return;
+        int y = tiles.YRow(scratch, tile.First + x), row = tile.FirstRow + r;
+        if (row < w.Rows) w.Result.Store(scratch, w.Vectors, y, tile.Y, row, sums.A);
+        if (row + edge < w.Rows) w.Result.Store(scratch, w.Vectors, y, tile.Y, row + edge, sums.B);
+        if (row + 2 * edge < w.Rows) w.Result.Store(scratch, w.Vectors, y, tile.Y, row + 2 * edge, sums.C);
+        if (row + 3 * edge < w.Rows) w.Result.Store(scratch, w.Vectors, y, tile.Y, row + 3 * edge, sums.D);
     }
 }

@@ -12,9 +12,15 @@ internal readonly struct Outcome(RowPlace y, long bias, int accumulate)
     public readonly long Bias = bias;
     public readonly int Accumulate = accumulate;
 
-    public readonly void Store<TMemory>(TMemory scratch, TMemory vectors, int row, int column, float product) where TMemory : struct, IMemory
+    /// <param name="scratch">Where y is.</param>
+    /// <param name="vectors">Where the bias is.</param>
+    /// <param name="row">Row of y.</param>
+    /// <param name="part">Numbers before the part of the row that is meant.</param>
+    /// <param name="column">Number in it.</param>
+    /// <param name="product">The product.</param>
+    public readonly void Store<TMemory>(TMemory scratch, TMemory vectors, int row, long part, int column, float product) where TMemory : struct, IMemory
     {
-        long at = Y.Row(row) + column;
+        long at = Y.Row(row) + part + column;
         float value = Bias < 0 ? product : product + vectors.Float(Bias + column);
         scratch.SetFloat(at, Accumulate == 0 ? value : scratch.Float(at) + value);
     }
@@ -201,9 +207,9 @@ internal static class Products<TThread, TMemory> where TThread : struct, IThread
         if (count > 2) s2 = t.SumLanes(s2);
         if (count > 3) s3 = t.SumLanes(s3);
         if (t.Lane != 0) return;
-        f.Result.Store(scratch, f.Vectors, 0, r, s0);
-        if (count > 1) f.Result.Store(scratch, f.Vectors, 1, r, s1);
-        if (count > 2) f.Result.Store(scratch, f.Vectors, 2, r, s2);
-        if (count > 3) f.Result.Store(scratch, f.Vectors, 3, r, s3);
+        f.Result.Store(scratch, f.Vectors, 0, 0, r, s0);
+        if (count > 1) f.Result.Store(scratch, f.Vectors, 1, 0, r, s1);
+        if (count > 2) f.Result.Store(scratch, f.Vectors, 2, 0, r, s2);
+        if (count > 3) f.Result.Store(scratch, f.Vectors, 3, 0, r, s3);
     }
 }

@@ -100,6 +100,71 @@ internal struct Route<TThread, TMemory> : IKernel<TThread> where TThread : struc
     }
 }
 
+/// <summary>
+/// Sorts pairs of token and expert by expert, within one by token: a pair's place is the number of pairs before it, which every item counts for itself. Grid: an item a pair; no shared memory.
+/// </summary>
+internal struct SortPairs<TThread, TMemory> : IKernel<TThread> where TThread : struct, IThread where TMemory : struct, IMemory
+{
+    public TMemory Scratch;
+
+    /// <summary>The expert of each pair, and where the sorted pairs go.</summary>
+    public long Chosen, Order;
+    public int Pairs;
+
+    public readonly void Run(TThread t)
+    {
+        int pair = t.Group * t.Items + t.Item, before = 0;
+        if (pair >= Pairs) return;
+        uint expert = Scratch.Word(Chosen + pair);
+        for (int other = 0; other < Pairs; other++)
+        {
+            uint e = Scratch.Word(Chosen + other);
+            if (e < expert || (e == expert && other < pair)) before++;
+        }
+        Scratch.SetWord(Order + before, (uint)pair);
+    }
+}
+
+/// <summary>
+/// Cuts each expert's sorted pairs into tiles (see <see cref="ExpertTiles{TMemory}"/>). Tiles behind the last one are empty. Grid: one group; shared memory: a word an expert.
+/// </summary>
+internal struct CutTiles<TThread, TMemory> : IKernel<TThread> where TThread : struct, IThread where TMemory : struct, IMemory
+{
+    public TMemory Scratch;
+    public long Chosen, Table;
+    public int Pairs, Experts, Side, MostTiles;
+
+    public readonly void Run(TThread t)
+    {
+        for (int e = t.Item; e < Experts; e += t.Items)
+        {
+            uint count = 0;
+            for (int pair = 0; pair < Pairs; pair++) if ((int)Scratch.Word(Chosen + pair) == e) count++;
+            t.SetSharedWord(e, count);
+        }
+        t.Barrier();
+        for (int e = t.Item; e < Experts; e += t.Items)
+        {
+            int first = 0, tile = 0, count = (int)t.SharedWord(e);
+            for (int other = 0; other < e; other++)
+            {
+                first += (int)t.SharedWord(other);
+                tile += ((int)t.SharedWord(other) + Side - 1) / Side;
+            }
+            for (int slot = 0; slot < count; slot += Side) Set(tile++, e, first + slot, first + count);
+            if (e == Experts - 1)
+                for (; tile < MostTiles; tile++) Set(tile, 0, 0, 0);
+        }
+    }
+
+    private readonly void Set(int tile, int expert, int first, int end)
+    {
+        Scratch.SetWord(Table + 4L * tile, (uint)expert);
+        Scratch.SetWord(Table + 4L * tile + 1, (uint)first);
+        Scratch.SetWord(Table + 4L * tile + 2, (uint)end);
+    }
+}
+
 /// <summary>y[t] += Σ_k weight[t, k] · expert results[t, k]. Grid: segments of rows; no shared memory.</summary>
 internal struct CombineExperts<TThread, TMemory> : IKernel<TThread> where TThread : struct, IThread where TMemory : struct, IMemory
 {
