@@ -18,6 +18,9 @@ internal sealed class ModelOptions
     private readonly Option<bool> allowPaging = new("--allow-paging") { Description = "Run a model whose weights exceed the memory: they are read from the file as needed, slowly." };
     private readonly Option<string[]> disable = new("--disable") { Description = "An instruction set that must not be used (AVX512, AVX512_VNNI, AVX2, …); may be repeated.", AllowMultipleArgumentsPerToken = false };
 
+    /// <summary>The option that names the model, for commands that do not run it.</summary>
+    public Option Model => model;
+
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
     {

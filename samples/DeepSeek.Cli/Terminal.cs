@@ -1,6 +1,6 @@
 namespace DeepSeek.Cli;
 
-/// <summary>Colours where the output is a terminal, plain text where it is a file or a pipe. Notices go to standard error, so that answers can be piped.</summary>
+/// <summary>Colours where the output is a terminal, plain text where it is a file or a pipe. Notices go to standard error, thoughts too where the output is no terminal, so that answers can be piped.</summary>
 internal static class Terminal
 {
     private static readonly bool Colours = !Console.IsOutputRedirected && Environment.GetEnvironmentVariable("NO_COLOR") is null or "";
@@ -8,8 +8,22 @@ internal static class Terminal
     /// <summary>Text of an answer.</summary>
     public static void Write(string text) => Console.Out.Write(text);
 
-    /// <summary>The model's reasoning: another colour, or marked lines where there are no colours.</summary>
-    public static void WriteReasoning(string text) => Console.Out.Write(Colours ? $"\e[36m{text}\e[0m" : text);
+    /// <summary>The model's reasoning: in another colour; on standard error where answers go to a file or a pipe.</summary>
+    public static void WriteReasoning(string text)
+    {
+        if (Console.IsOutputRedirected) Console.Error.Write(text);
+        else Console.Out.Write(Colours ? $"\e[36m{text}\e[0m" : text);
+    }
+
+    /// <summary>The answer begins behind it.</summary>
+    public static void EndReasoning() => (Console.IsOutputRedirected ? Console.Error : Console.Out).Write("\n");
+
+    /// <summary>Standard input to its end; says so where somebody sits at a keyboard.</summary>
+    public static Task<string> ReadInputAsync(CancellationToken cancellationToken)
+    {
+        if (!Console.IsInputRedirected) Notice("Type the text; Ctrl-D (Ctrl-Z and Enter on Windows) ends it.");
+        return Console.In.ReadToEndAsync(cancellationToken);
+    }
 
     /// <summary>A notice in grey.</summary>
     public static void Notice(string text) => Console.Error.WriteLine(Console.IsErrorRedirected ? text : $"\e[90m{text}\e[0m");

@@ -6,23 +6,20 @@ namespace DeepSeek.Cli.Commands;
 /// <summary>An interactive chat, or one answer where a prompt is given. Ctrl-C stops the answer, not the program.</summary>
 internal sealed class ChatCommand : Command
 {
-    private readonly Argument<string?> prompt = new("prompt") { Description = "One question to answer; without it the chat is interactive.", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Argument<string?> prompt = CommandLine.Text("prompt", "One question to answer; without it the chat is interactive.");
     private readonly Option<string?> system = new("--system", "-s") { Description = "Instructions for the whole conversation." };
     private readonly Option<bool> stats = new("--stats") { Description = "After each answer: tokens and tokens per second." };
     private readonly ModelOptions model = new();
     private readonly SamplingOptions sampling = new();
 
-    public ChatCommand() : base("chat", "Chat interactively, or answer one prompt.") => AttachTo(this);
-
-    /// <summary>Gives a command this one's arguments and action; the root has them too, so that no command means chat.</summary>
-    public void AttachTo(Command command)
+    public ChatCommand() : base("chat", "Chat interactively, or answer one prompt.")
     {
-        command.Arguments.Add(prompt);
-        command.Options.Add(system);
-        command.Options.Add(stats);
-        model.AddTo(command);
-        sampling.AddTo(command);
-        command.SetAction(RunAsync);
+        Arguments.Add(prompt);
+        Options.Add(system);
+        Options.Add(stats);
+        model.AddTo(this);
+        sampling.AddTo(this);
+        SetAction(RunAsync);
     }
 
     private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
@@ -85,7 +82,7 @@ internal sealed class ChatCommand : Command
         {
             await foreach (GenerationUpdate update in model.GenerateAsync(conversation, options, stop.Token))
             {
-                if (update.Kind == UpdateKind.Answer && answer.Length == 0 && reasoning.Length > 0 && update.Text.Length > 0) Terminal.Write("\n");
+                if (update.Kind == UpdateKind.Answer && answer.Length == 0 && reasoning.Length > 0 && update.Text.Length > 0) Terminal.EndReasoning();
                 if (update.Kind == UpdateKind.Reasoning) Terminal.WriteReasoning(update.Text);
                 else Terminal.Write(update.Text);
                 (update.Kind == UpdateKind.Reasoning ? reasoning : answer).Append(update.Text);

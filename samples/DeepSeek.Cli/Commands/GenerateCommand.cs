@@ -5,7 +5,7 @@ namespace DeepSeek.Cli.Commands;
 /// <summary>Continues a text as it stands, without a chat template: for base models, and for prompts that are written out.</summary>
 internal sealed class GenerateCommand : Command
 {
-    private readonly Argument<string?> prompt = new("prompt") { Description = "The text to continue; without it, standard input.", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Argument<string?> prompt = CommandLine.Text("prompt", "The text to continue; without it, standard input.");
     private readonly Option<bool> stats = new("--stats") { Description = "At the end: tokens and tokens per second." };
     private readonly Option<bool> special = new("--special") { Description = "Text that spells a control token becomes that token." };
     private readonly ModelOptions model = new();
@@ -23,7 +23,7 @@ internal sealed class GenerateCommand : Command
 
     private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        string text = parsed.GetValue(prompt) ?? await Console.In.ReadToEndAsync(cancellationToken);
+        string text = parsed.GetValue(prompt) ?? await Terminal.ReadInputAsync(cancellationToken);
         await using LanguageModel loaded = await model.LoadAsync(parsed, cancellationToken);
         GenerationOptions options = sampling.Options(parsed, model.IsEmbeddedDefault(parsed)) with { ParseSpecialTokensInMessages = parsed.GetValue(special) };
         await foreach (GenerationUpdate update in loaded.CompleteAsync(text, options, cancellationToken))

@@ -8,7 +8,7 @@ namespace DeepSeek.Cli.Commands;
 /// <summary>Says what is in a model's file and what it would need, without loading it.</summary>
 internal sealed class InspectCommand : Command
 {
-    private readonly Argument<string?> path = new("path") { Description = "A GGUF file, a Hugging Face folder or the name of an embedded model; --model does the same.", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Argument<string?> path = CommandLine.Text("path", "A GGUF file, a Hugging Face folder or the name of an embedded model; --model does the same.");
     private readonly Option<bool> json = new("--json") { Description = "One JSON object on standard output." };
     private readonly Option<bool> tensors = new("--tensors") { Description = "List every tensor." };
     private readonly ModelOptions model = new();

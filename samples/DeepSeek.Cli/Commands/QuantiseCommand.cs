@@ -6,9 +6,9 @@ namespace DeepSeek.Cli.Commands;
 /// <summary>Writes a model as a GGUF file of another number format.</summary>
 internal sealed class QuantiseCommand : Command
 {
-    private readonly Argument<string> source = new("source") { Description = "A GGUF file or a Hugging Face folder." };
+    private readonly Argument<string> source = new("source") { Description = "A GGUF file, a Hugging Face folder, or the name of an embedded model." };
     private readonly Argument<string> destination = new("destination") { Description = "The GGUF file to write." };
-    private readonly Argument<string> type = new("type") { Description = "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, BF16, F16, or a mix: Q4_K_M, Q5_K_M." };
+    private readonly Argument<string> type = new("type") { Description = "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, BF16, F16, or a mix: Q4_K_M (the usual one), Q5_K_M." };
 
     public QuantiseCommand() : base("quantise", "Write a model as a GGUF file of another number format.")
     {

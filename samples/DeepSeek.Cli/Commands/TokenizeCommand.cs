@@ -6,7 +6,7 @@ namespace DeepSeek.Cli.Commands;
 /// <summary>Shows how a model's tokenizer cuts a text.</summary>
 internal sealed class TokenizeCommand : Command
 {
-    private readonly Argument<string?> text = new("text") { Description = "The text; without it, standard input.", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Argument<string?> text = CommandLine.Text("text", "The text; without it, standard input.");
     private readonly Option<bool> special = new("--special") { Description = "Text that spells a control token becomes that token." };
     private readonly Option<bool> count = new("--count") { Description = "Only the number of tokens." };
     private readonly ModelOptions model = new();
@@ -16,13 +16,13 @@ internal sealed class TokenizeCommand : Command
         Arguments.Add(text);
         Options.Add(special);
         Options.Add(count);
-        model.AddTo(this);
+        Options.Add(model.Model);
         SetAction(RunAsync);
     }
 
     private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        string input = parsed.GetValue(text) ?? await Console.In.ReadToEndAsync(cancellationToken);
+        string input = parsed.GetValue(text) ?? await Terminal.ReadInputAsync(cancellationToken);
         Tokenizer tokenizer = Tokenizer.Load(model.Path(parsed));
         int[] ids = tokenizer.Encode(input, parsed.GetValue(special));
         if (parsed.GetValue(count))
