@@ -8,6 +8,12 @@ namespace DeepSeek.Generation;
 /// <summary>The grammar of required tool calls: the dialect's markup round arguments that each tool's schema allows.</summary>
 internal static class ToolGrammar
 {
+    /// <summary>Keywords that speak about an object as a whole, or replace what it says.</summary>
+    private static readonly string[] OfWholeObjects =
+        ["allOf", "anyOf", "oneOf", "not", "if", "$ref", "$dynamicRef", "$recursiveRef", "enum", "const", "minProperties", "maxProperties", "propertyNames", "patternProperties", "dependentRequired", "dependentSchemas", "dependencies"];
+
+    private static readonly JsonElement AnyObject = JsonElement.Parse("""{"type":"object","additionalProperties":true}""");
+
     /// <summary>What a grammar of these tools is known by.</summary>
     public static string Key(ToolCallDialect dialect, IReadOnlyList<ToolDefinition> tools, bool several)
     {
@@ -27,18 +33,30 @@ internal static class ToolGrammar
     private static Term Arguments(GrammarBuilder builder, Tokenizer tokenizer, ToolCallDialect dialect, ToolDefinition tool)
     {
         JsonElement schema = tool.Parameters;
-        if (dialect.Parameters is not { } syntax) return schema.ValueKind == JsonValueKind.Object ? builder.JsonSchema(schema) : builder.AnyObject();
+        if (schema.ValueKind != JsonValueKind.Object) schema = AnyObject;
+        return dialect.Parameters is { } syntax ? Parameters(builder, tokenizer, syntax, schema) : builder.JsonSchema(schema);
+    }
+
+    /// <summary>Parameters one by one, in the schema's order. Other members than those that it names are never written.</summary>
+    private static Term Parameters(GrammarBuilder builder, Tokenizer tokenizer, ParameterSyntax syntax, JsonElement schema)
+    {
+        foreach (string keyword in OfWholeObjects)
+            if (schema.TryGetProperty(keyword, out _)) throw SchemaErrors.Refused(keyword, "", "this model writes arguments one by one, each held to its own schema, and what is said about all of them together cannot be kept");
+        string[] required = schema.TryGetProperty("required", out JsonElement names) && names.ValueKind == JsonValueKind.Array ? [.. names.EnumerateArray().Where(n => n.ValueKind == JsonValueKind.String).Select(n => n.GetString()!)] : [];
+        bool declares = schema.TryGetProperty("properties", out JsonElement properties) && properties.ValueKind == JsonValueKind.Object;
+        string[] declared = declares ? [.. properties.EnumerateObject().Select(p => p.Name)] : [];
         var parts = new List<Term>();
-        if (schema.ValueKind == JsonValueKind.Object && schema.TryGetProperty("properties", out JsonElement properties) && properties.ValueKind == JsonValueKind.Object)
-            foreach (JsonProperty p in properties.EnumerateObject())
-            {
-                bool text = p.Value.ValueKind == JsonValueKind.Object && p.Value.TryGetProperty("type", out JsonElement type) && type.ValueKind == JsonValueKind.String && type.ValueEquals("string") && !p.Value.TryGetProperty("enum", out _);
-                string place = "#/properties/" + Uri.EscapeDataString(p.Name.Replace("~", "~0", StringComparison.Ordinal).Replace("/", "~1", StringComparison.Ordinal));
-                Term value = text ? builder.FreeText() : builder.JsonSchema(schema, place); // within its document: a $ref may lead anywhere
-                Term parameter = builder.Sequence(Text(builder, tokenizer, syntax.Begin + p.Name + (text ? syntax.StringValue : syntax.JsonValue)), value, Text(builder, tokenizer, syntax.End));
-                bool required = schema.TryGetProperty("required", out JsonElement names) && names.ValueKind == JsonValueKind.Array && names.EnumerateArray().Any(n => n.ValueKind == JsonValueKind.String && n.ValueEquals(p.Name));
-                parts.Add(required ? parameter : builder.Optional(parameter));
-            }
+        foreach (string name in declared.Union(required))
+        {
+            if (name.AsSpan().IndexOfAny(syntax.NotInNames) >= 0) throw SchemaErrors.Refused("properties", "", $"this model cannot write the name '{name}'");
+            // Within its document: a $ref may lead anywhere.
+            (Term text, Term other) = declared.Contains(name) ? builder.RawValue(schema, "#/properties/" + Uri.EscapeDataString(name.Replace("~", "~0", StringComparison.Ordinal).Replace("/", "~1", StringComparison.Ordinal)), syntax.Marker)
+                : schema.TryGetProperty("additionalProperties", out _) ? builder.RawValue(schema, "#/additionalProperties", syntax.Marker)
+                : builder.RawValue(AnyObject, "#/additionalProperties", syntax.Marker);
+            Term value = builder.Choice(builder.Sequence(Text(builder, tokenizer, syntax.StringValue), text), builder.Sequence(Text(builder, tokenizer, syntax.JsonValue), other));
+            Term parameter = builder.Sequence(Text(builder, tokenizer, syntax.Begin), builder.Literal(name), value, Text(builder, tokenizer, syntax.End));
+            parts.Add(required.Contains(name) ? parameter : builder.Optional(parameter));
+        }
         return builder.Sequence([.. parts]);
     }
 

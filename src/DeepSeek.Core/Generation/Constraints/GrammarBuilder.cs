@@ -10,6 +10,7 @@ internal sealed class GrammarBuilder
 {
     private readonly TermFactory factory = new();
     private readonly JsonText json;
+    private RawText? raw;
 
     public GrammarBuilder() => json = new(factory);
 
@@ -27,10 +28,20 @@ internal sealed class GrammarBuilder
 
     public Term Optional(Term part) => factory.Optional(part);
 
-    /// <summary>A value that a JSON Schema allows, or a place in it that is named as <c>$ref</c> would name it.</summary>
+    /// <summary>A value that a JSON Schema allows.</summary>
     /// <exception cref="UnsupportedModelException">A keyword cannot be enforced; the message names it and where it stands.</exception>
     /// <exception cref="InvalidOptionException">The schema is malformed.</exception>
-    public Term JsonSchema(JsonElement schema, string? reference = null) => JsonSchemaGrammar.Compile(factory, json, schema, reference);
+    public Term JsonSchema(JsonElement schema) => JsonSchemaGrammar.Compile(factory, json, schema);
+
+    /// <summary>A value that a place in a JSON Schema allows, strings written as they are and everything else as JSON.</summary>
+    /// <param name="schema">The whole document.</param>
+    /// <param name="reference">The place, as <c>$ref</c> would name it.</param>
+    /// <param name="leftOut">A character that strings do not contain, because the markup behind them does.</param>
+    /// <returns>The strings, and everything else; either may be empty.</returns>
+    /// <exception cref="UnsupportedModelException">A keyword cannot be enforced; the message names it and where it stands.</exception>
+    /// <exception cref="InvalidOptionException">The schema is malformed.</exception>
+    public (Term Text, Term Other) RawValue(JsonElement schema, string reference, char leftOut)
+        => JsonSchemaGrammar.CompileRaw(factory, json, raw?.LeftOut == leftOut ? raw : raw = new RawText(factory, leftOut), schema, reference);
 
     /// <summary>What the caller asked for.</summary>
     /// <exception cref="UnsupportedModelException">A keyword or a pattern cannot be enforced; the message names it.</exception>
@@ -46,9 +57,6 @@ internal sealed class GrammarBuilder
 
     /// <summary>Any JSON object.</summary>
     public Term AnyObject() => json.AnyObject();
-
-    /// <summary>Any JSON value.</summary>
-    public Term AnyValue() => json.AnyValue();
 
     /// <summary>A text that a regular expression matches as a whole.</summary>
     /// <exception cref="UnsupportedModelException">The expression is malformed, not regular or too large.</exception>
@@ -66,9 +74,6 @@ internal sealed class GrammarBuilder
 
     /// <summary>Exactly this token: one that stands for something else than its text, such as the marker of a tool call.</summary>
     public Term Token(int id) => factory.Literal(TokenTrie.Name(id));
-
-    /// <summary>Any text, without tokens that stand for something else than their text.</summary>
-    public Term FreeText() => factory.Lexeme(factory.Star(TextByte));
 
     /// <summary>Any text up to and with the first occurrence of one of some texts.</summary>
     public Term FreeTextUntil(params ReadOnlySpan<string> ends)

@@ -42,13 +42,40 @@ internal sealed class JsonSchemaGrammar
     /// <param name="factory">Makes the terms.</param>
     /// <param name="json">The JSON around them.</param>
     /// <param name="schema">The whole document.</param>
-    /// <param name="reference">The place in it that a value has to satisfy, as <c>$ref</c> would say it; null: the root.</param>
-    public static Term Compile(TermFactory factory, JsonText json, JsonElement schema, string? reference = null)
+    public static Term Compile(TermFactory factory, JsonText json, JsonElement schema)
+        => Compile(factory, json, schema, c => c.Value([c.Document.Root]));
+
+    /// <summary>The same for a value that is written as it is where it is a string, and as JSON where it is anything else.</summary>
+    /// <param name="factory">Makes the terms.</param>
+    /// <param name="json">The JSON around them.</param>
+    /// <param name="raw">Strings as they are.</param>
+    /// <param name="schema">The whole document.</param>
+    /// <param name="reference">The place in it that a value has to satisfy, as <c>$ref</c> would say it.</param>
+    /// <returns>The strings, and everything else.</returns>
+    public static (Term Text, Term Other) CompileRaw(TermFactory factory, JsonText json, RawText raw, JsonElement schema, string reference)
+    {
+        var strings = new StringLanguage(factory, raw);
+        var texts = new List<Term>();
+        Term other = Compile(factory, json, schema, compiler =>
+        {
+            Requirement value = compiler.Document.Resolve(reference, compiler.Document.Root);
+            var others = new List<Term>();
+            foreach (Conjunct c in compiler.normalizer.Alternatives([value]))
+            {
+                if (c.Kinds.HasFlag(JsonKinds.String)) texts.Add(strings.Compile(c.Strings));
+                others.Add(ReferenceEquals(c, Conjunct.Anything) ? json.AnyValue() : compiler.Body(c with { Kinds = c.Kinds & ~JsonKinds.String }, value));
+            }
+            return factory.Alternatives([.. others]);
+        });
+        return (factory.Alternatives([.. texts]), other);
+    }
+
+    private static Term Compile(TermFactory factory, JsonText json, JsonElement schema, Func<JsonSchemaGrammar, Term> compile)
     {
         try
         {
             var compiler = new JsonSchemaGrammar(factory, json, schema);
-            Term start = compiler.Value([reference is null ? compiler.Document.Root : compiler.Document.Resolve(reference, compiler.Document.Root)]);
+            Term start = compile(compiler);
             while (compiler.pending.TryDequeue(out (Term Rule, IReadOnlyList<Requirement> Value) next)) factory.DefineRule(next.Rule, compiler.Body(next.Value));
             return start;
         }
@@ -85,14 +112,21 @@ internal sealed class JsonSchemaGrammar
         foreach (Conjunct c in normalizer.Alternatives(all))
         {
             if (c.Kinds == JsonKinds.All && c.Equals(Conjunct.Anything)) return factory.Body(json.AnyValue());
-            if (c.Kinds.HasFlag(JsonKinds.Null)) parts.Add(factory.Literal("null"));
-            if (c.Kinds.HasFlag(JsonKinds.True)) parts.Add(factory.Literal("true"));
-            if (c.Kinds.HasFlag(JsonKinds.False)) parts.Add(factory.Literal("false"));
-            if (c.Kinds.HasFlag(JsonKinds.Number)) parts.Add(NumberOf(c.Numbers, all[0]));
-            if (c.Kinds.HasFlag(JsonKinds.String)) parts.Add(strings.Compile(c.Strings));
-            if (c.Kinds.HasFlag(JsonKinds.Array)) parts.Add(arrays.Compile(c.Arrays));
-            if (c.Kinds.HasFlag(JsonKinds.Object)) parts.Add(objects.Compile(c.Objects, all[0].Pointer));
+            parts.Add(Body(c, all[0]));
         }
+        return factory.Alternatives([.. parts]);
+    }
+
+    private Term Body(Conjunct c, Requirement at)
+    {
+        var parts = new List<Term>();
+        if (c.Kinds.HasFlag(JsonKinds.Null)) parts.Add(factory.Literal("null"));
+        if (c.Kinds.HasFlag(JsonKinds.True)) parts.Add(factory.Literal("true"));
+        if (c.Kinds.HasFlag(JsonKinds.False)) parts.Add(factory.Literal("false"));
+        if (c.Kinds.HasFlag(JsonKinds.Number)) parts.Add(NumberOf(c.Numbers, at));
+        if (c.Kinds.HasFlag(JsonKinds.String)) parts.Add(strings.Compile(c.Strings));
+        if (c.Kinds.HasFlag(JsonKinds.Array)) parts.Add(arrays.Compile(c.Arrays));
+        if (c.Kinds.HasFlag(JsonKinds.Object)) parts.Add(objects.Compile(c.Objects, at.Pointer));
         return factory.Alternatives([.. parts]);
     }
 

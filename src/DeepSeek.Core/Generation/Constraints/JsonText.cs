@@ -4,7 +4,7 @@ using System.Text;
 namespace DeepSeek.Generation.Constraints;
 
 /// <summary>The lexemes of JSON (RFC 8259) as the models may write them, and any JSON value.</summary>
-internal sealed class JsonText
+internal sealed class JsonText : StringSpelling
 {
     /// <summary>A value about which the schema says nothing nests at most so deep.</summary>
     public const int AnyDepth = 24;
@@ -48,12 +48,16 @@ internal sealed class JsonText
     }
 
     /// <summary>Characters in their only spelling: see <see cref="CharacterEncoder.Encode"/>.</summary>
-    public CharacterEncoder Encoder { get; }
+    public override CharacterEncoder Encoder { get; }
 
     /// <summary>One character of a string, in any spelling that RFC 8259 section 7 has.</summary>
-    public Term FreeCharacter { get; }
+    public override Term FreeCharacter { get; }
 
-    public Term FreeString { get; }
+    public override Term FreeString { get; }
+
+    public override Term Character => Encoder.Any;
+
+    public override bool LeavesOut => false;
 
     public Term CanonicalString { get; }
 
@@ -69,10 +73,12 @@ internal sealed class JsonText
     /// <summary>A colon, and one blank if the model likes it.</summary>
     public Term Colon { get; }
 
-    public Term Quoted(Term content) => factory.Lexeme(factory.Sequence(Quote, content, Quote));
+    public override Term Quoted(Term content) => factory.Lexeme(factory.Sequence(Quote, content, Quote));
 
     /// <summary>A string with the given content.</summary>
-    public Term String(string content) => factory.Literal(Spell(content));
+    public override Term String(string content) => factory.Literal(Spell(content));
+
+    public override string Spelled(string content) => Spell(content)[1..^1];
 
     /// <summary>Any value, down to a depth.</summary>
     public Term AnyValue(int depth = 0)

@@ -36,21 +36,21 @@ internal sealed record StringConstraint
     };
 }
 
-/// <summary>The strings, as JSON spells them, that a schema allows.</summary>
-internal sealed class StringLanguage(TermFactory factory, JsonText json)
+/// <summary>The strings that a schema allows, in one spelling.</summary>
+internal sealed class StringLanguage(TermFactory factory, StringSpelling spelling)
 {
-    private readonly PatternCompiler patterns = new(factory, json.Encoder);
+    private readonly PatternCompiler patterns = new(factory, spelling.Encoder);
     private readonly Dictionary<(string, bool), Term> compiled = [];
 
-    /// <summary>A string with its quotes.</summary>
+    /// <summary>A string, with its quotes where it has any.</summary>
     public Term Compile(StringConstraint c)
     {
         if (c.Low > c.High) return factory.Empty;
-        if (c.Allowed is not null) return factory.Alternatives([.. Values(c).Select(json.String)]);
+        if (c.Allowed is not null) return factory.Alternatives([.. Values(c).Select(spelling.String)]);
         if (c.Patterns.Count == 0 && c.Excluded.Count == 0)
-            return c is { Low: 0, High: Term.Unbounded } ? json.FreeString : json.Quoted(factory.Repeat(json.FreeCharacter, c.Low, c.High));
-        if (c is { Low: 0, High: Term.Unbounded, Patterns: [{ Negative: false }], Excluded.Count: 0 }) return json.Quoted(Content(c.Patterns[0]));
-        return json.Quoted(factory.FromAutomaton(Combine(c)));
+            return c is { Low: 0, High: Term.Unbounded } ? spelling.FreeString : spelling.Quoted(factory.Repeat(spelling.FreeCharacter, c.Low, c.High));
+        if (!spelling.LeavesOut && c is { Low: 0, High: Term.Unbounded, Patterns: [{ Negative: false }], Excluded.Count: 0 }) return spelling.Quoted(Content(c.Patterns[0]));
+        return spelling.Quoted(factory.FromAutomaton(Combine(c)));
     }
 
     /// <summary>The allowed values that satisfy the rest.</summary>
@@ -66,13 +66,12 @@ internal sealed class StringLanguage(TermFactory factory, JsonText json)
     /// <summary>Whether a pattern lets a value through.</summary>
     public bool Matches(StringPattern pattern, string value)
     {
-        byte[] content = Encoding.UTF8.GetBytes(JsonText.Spell(value));
-        return factory.Accepts(Content(pattern), content.AsSpan(1, content.Length - 2)) != pattern.Negative;
+        return factory.Accepts(Content(pattern), Encoding.UTF8.GetBytes(spelling.Spelled(value))) != pattern.Negative;
     }
 
     private Automaton? Combine(StringConstraint c)
     {
-        Term all = factory.Star(json.Encoder.Any);
+        Term all = factory.Star(spelling.Character);
         string keyword = c.Patterns.Count > 0 ? c.Patterns[0].Keyword : "not";
         try
         {
@@ -85,9 +84,9 @@ internal sealed class StringLanguage(TermFactory factory, JsonText json)
             }
             keyword = c.High < Term.Unbounded ? "maxLength" : c.Low > 0 ? "minLength" : "not";
             if (c.Excluded.Count > 0)
-                result = Automaton.Except(result, Automaton.FromTerm(factory, factory.Alternatives([.. c.Excluded.Select(v => factory.Literal(JsonText.Spell(v)[1..^1]))])));
+                result = Automaton.Except(result, Automaton.FromTerm(factory, factory.Alternatives([.. c.Excluded.Select(v => factory.Literal(spelling.Spelled(v)))])));
             if (c.Low > 0 || c.High < Term.Unbounded)
-                result = result?.OfLength(Automaton.FromTerm(factory, json.Encoder.Any)!, c.Low, c.High);
+                result = result?.OfLength(Automaton.FromTerm(factory, spelling.Character)!, c.Low, c.High);
             return result;
         }
         catch (AutomatonTooLargeException e)

@@ -21,7 +21,7 @@ internal sealed class DsmlDialect(string name, string block) : ToolCallDialect
 
     public override string AfterArguments => InvokeEnd;
 
-    public override ParameterSyntax Parameters { get; } = new("<｜DSML｜parameter name=\"", "\" string=\"true\">", "\" string=\"false\">", ParameterEnd + "\n");
+    public override ParameterSyntax Parameters { get; } = new("<｜DSML｜parameter name=\"", "\" string=\"true\">", "\" string=\"false\">", ParameterEnd + "\n", '｜', "<>\n\"");
 
     protected override string Marker { get; } = $"<｜DSML｜{block}>";
 
@@ -75,7 +75,7 @@ internal sealed class DsmlDialect(string name, string block) : ToolCallDialect
         {
             reader.SkipWhiteSpace();
             if (reader.Literal(InvokeEnd)) break;
-            if (reader.Outcome == Outcome.Incomplete || !reader.Literal(Parameters.Begin) || !reader.Until("\" string=\"", "<>\n\"", out string parameter)) return false;
+            if (reader.Outcome == Outcome.Incomplete || !reader.Literal(Parameters.Begin) || !reader.Until("\" string=\"", Parameters.NotInNames, out string parameter)) return false;
             bool isString = reader.Literal("true\">");
             if (!isString && (reader.Outcome == Outcome.Incomplete || !reader.Literal("false\">"))) return false;
             if (!reader.Until(ParameterEnd, "", out string value) || !names.Add(parameter)) return false;

@@ -86,4 +86,6 @@ internal abstract class ToolCallDialect
 /// <param name="StringValue">Between the name and a value that is a string, which is written raw.</param>
 /// <param name="JsonValue">Between the name and any other value, which is written as JSON.</param>
 /// <param name="End">Behind the value.</param>
-internal sealed record ParameterSyntax(string Begin, string StringValue, string JsonValue, string End);
+/// <param name="Marker">A character of <paramref name="End"/> that raw strings do not contain, so that it is not looked for in vain.</param>
+/// <param name="NotInNames">Characters that a parameter's name cannot contain.</param>
+internal sealed record ParameterSyntax(string Begin, string StringValue, string JsonValue, string End, char Marker, string NotInNames);

@@ -18,6 +18,16 @@ internal sealed class RandomSchemas(int seed)
         return schema;
     }
 
+    /// <summary>What a tool takes: an object, about which as a whole nothing more is said.</summary>
+    public JsonNode MakeParameters()
+    {
+        JsonObject schema = Object(3);
+        foreach (string keyword in (string[])["minProperties", "maxProperties"]) schema.Remove(keyword);
+        if (schema["properties"]!.AsObject().Remove("x\"y")) schema["required"] = new JsonArray([.. schema["required"]!.AsArray().Select(n => n!.GetValue<string>()).Where(n => n != "x\"y").Select(n => JsonValue.Create(n))]);
+        if (recursive) schema["$defs"] = new JsonObject { ["tree"] = Tree() };
+        return schema;
+    }
+
     private JsonNode Schema(int depth) => random.Next(depth > 0 ? 16 : 7) switch
     {
         0 => new JsonObject { ["type"] = Pick("null", "boolean", "string", "integer", "number") },
