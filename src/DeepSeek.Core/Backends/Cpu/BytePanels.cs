@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
 using DeepSeek.Backends.Cpu.Assembly;
 using DeepSeek.Backends.Cpu.Dot;
@@ -8,7 +9,7 @@ using DeepSeek.Tensors;
 namespace DeepSeek.Backends.Cpu;
 
 /// <summary>
-/// Packs block formats and quantised activations for the assembled byte product. A step of 32 columns of a panel: 2 × 8 vectors of 16 rows × 4 columns, unsigned (q + 128);
+/// Packs block formats and quantised activations for products of bytes. A step of 32 columns of a panel: 2 × 8 vectors of 16 rows × 4 columns, unsigned (q + 128);
 /// 2 vectors of 16 scales (4 where scales belong to 16 columns); as many of minima, where there are any (of two a step −1/128, which
 /// meets −128·Σ q). A step of a tile: 8 × tokens × 4 columns, then for each token −128·Σ q,
 /// scale, scale·Σ q, −128·Σ of the first and of the last 16.
@@ -27,14 +28,15 @@ internal static unsafe class BytePanels
     public static long ScratchBytes(int columns) => (long)HalfRows * IntegerDot.ScratchBytes(columns);
 
     /// <summary>Packs rows [first, first + count), at most 32; rows that do not exist become zeros.</summary>
-    public static void PackWeights(BlockFormat format, Weight w, int first, int count, byte* panel, byte* scratch)
+    public static void PackWeights(Capabilities capabilities, BlockFormat format, Weight w, int first, int count, byte* panel, byte* scratch)
     {
         byte** addresses = stackalloc byte*[HalfRows];
+        bool packs = format.Packs(capabilities);
         int columns = w.Columns, step = PanelStep(format), rowBytes = IntegerDot.ScratchBytes(columns), perStep = 32 / format.GroupElements;
         for (int half = 0; half < 2; half++)
         {
             int rows = Math.Clamp(count - half * HalfRows, 0, HalfRows);
-            if (format.Packs && rows > 0)
+            if (packs && rows > 0)
             {
                 // Rows that do not exist repeat the last one; nobody reads what comes of them.
                 for (int r = 0; r < HalfRows; r++) addresses[r] = (byte*)w.Row(first + half * HalfRows + Math.Min(r, rows - 1));
@@ -51,7 +53,8 @@ internal static unsafe class BytePanels
             for (int b = 0; b < columns / 32; b++)
             {
                 byte* to = panel + (long)b * step;
-                Transpose(scratch + 32 * b, rowBytes, to + 512 * half);
+                if (capabilities.Avx512) Transpose(scratch + 32 * b, rowBytes, to + 512 * half);
+                else TransposeFours(scratch + 32 * b, rowBytes, to + 512 * half);
                 float* scaleTo = (float*)(to + 1024) + HalfRows * half;
                 for (int r = 0; r < HalfRows; r++)
                 {
@@ -89,6 +92,33 @@ internal static unsafe class BytePanels
         (Avx512F.PermuteVar8x64x2(t2, odd, u2).AsInt32() ^ flip).Store((int*)to + 96);
         (Avx512F.PermuteVar8x64x2(t3, odd, u3).AsInt32() ^ flip).Store((int*)to + 112);
     }
+
+    /// <summary>The same in squares of four rows and four times four columns.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void TransposeFours(byte* from, long stride, byte* to)
+    {
+        Vector128<uint> flip = Vector128.Create(0x80808080u);
+        for (int r = 0; r < HalfRows; r += 4)
+            for (int k = 0; k < 8; k += 4)
+            {
+                uint* at = (uint*)(from + r * stride) + k, result = (uint*)to + 16 * k + r;
+                Vector128<uint> a = Vector128.Load(at) ^ flip, b = Vector128.Load((uint*)((byte*)at + stride)) ^ flip;
+                Vector128<uint> c = Vector128.Load((uint*)((byte*)at + 2 * stride)) ^ flip, d = Vector128.Load((uint*)((byte*)at + 3 * stride)) ^ flip;
+                Vector128<uint> ac0 = Low(a, c), ac1 = High(a, c), bd0 = Low(b, d), bd1 = High(b, d);
+                Low(ac0, bd0).Store(result);
+                High(ac0, bd0).Store(result + 16);
+                Low(ac1, bd1).Store(result + 32);
+                High(ac1, bd1).Store(result + 48);
+            }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<uint> Low(Vector128<uint> a, Vector128<uint> b)
+        => Sse2.IsSupported ? Sse2.UnpackLow(a, b) : AdvSimd.Arm64.IsSupported ? AdvSimd.Arm64.ZipLow(a, b) : Vector128.Create(a[0], b[0], a[1], b[1]);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<uint> High(Vector128<uint> a, Vector128<uint> b)
+        => Sse2.IsSupported ? Sse2.UnpackHigh(a, b) : AdvSimd.Arm64.IsSupported ? AdvSimd.Arm64.ZipHigh(a, b) : Vector128.Create(a[2], b[2], a[3], b[3]);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<int> Rows(byte* from, int row, long stride)

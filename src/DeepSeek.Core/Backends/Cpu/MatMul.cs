@@ -224,7 +224,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         if (p.Weight.Blocks is { } format)
         {
             steps = columns / 32;
-            BytePanels.PackWeights(format, p.Weight.Source, first, count, working, working + steps * BytePanels.PanelStep(format));
+            BytePanels.PackWeights(capabilities, format, p.Weight.Source, first, count, working, working + steps * BytePanels.PanelStep(format));
         }
         else
         {

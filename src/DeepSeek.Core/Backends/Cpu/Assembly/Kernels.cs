@@ -15,6 +15,7 @@ internal sealed unsafe class Kernels : IDisposable
     private readonly Dictionary<DType, bool> tried = [];
 
     private readonly Dictionary<(int Group, bool Minima, int Tokens), PanelKernel> bytes = [];
+    private readonly Dictionary<(int Group, bool Minima, int Least, int Most), PanelKernel?> own = [];
 
     /// <summary>What the processor may be asked to do.</summary>
     public Capabilities Capabilities { get; }
@@ -59,9 +60,18 @@ internal sealed unsafe class Kernels : IDisposable
     /// <summary>The product of packed bfloat16 panels; null where there is none.</summary>
     public PanelKernel? Brains { get; }
 
-    /// <summary>The product of packed byte panels of a format, with the tile that fits the count of tokens best; null where there is none.</summary>
+    /// <summary>
+    /// The product of packed byte panels of a format: assembled, with the tile that fits the count of tokens best, or else by .NET's intrinsics; null where there is none.
+    /// </summary>
     public PanelKernel? Bytes(BlockFormat format, int tokens)
-        => bytes.GetValueOrDefault((format.GroupElements, format.HasMinima, (tokens + 3) / 4 * 4 < (tokens + 5) / 6 * 6 ? 4 : 6));
+    {
+        if (bytes.TryGetValue((format.GroupElements, format.HasMinima, (tokens + 3) / 4 * 4 < (tokens + 5) / 6 * 6 ? 4 : 6), out PanelKernel? assembled)) return assembled;
+        (int, bool, int, int) key = (format.GroupElements, format.HasMinima, format.Least, format.Most);
+        if (own.TryGetValue(key, out PanelKernel? kernel)) return kernel;
+        delegate*<long*, void> product = PanelProduct.Of(Capabilities, format);
+        own.Add(key, kernel = product == null ? null : new PanelKernel(product, PanelProduct.Tokens, format.Least));
+        return kernel;
+    }
 
     /// <summary>The kernel for a weight; null where there is none.</summary>
     public DotKernel? Dot(Weight w)

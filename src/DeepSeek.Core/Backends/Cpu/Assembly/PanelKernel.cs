@@ -3,14 +3,26 @@ using System.Runtime.Intrinsics.X86;
 namespace DeepSeek.Backends.Cpu.Assembly;
 
 /// <summary>
-/// An assembled product of a panel of 32 packed weight rows with tiles of packed tokens; <see cref="BytePanels"/> and <see cref="BrainPanels"/> pack.
+/// A product of a panel of 32 packed weight rows with tiles of packed tokens, assembled or .NET's own; <see cref="BytePanels"/> and <see cref="BrainPanels"/> pack.
 /// </summary>
 internal sealed unsafe class PanelKernel(delegate* unmanaged<long*, void> kernel, int tokens)
 {
+    private readonly delegate*<long*, void> own;
+    private readonly int least;
+
+    /// <param name="own">The product by .NET's intrinsics, which takes the same argument block.</param>
+    /// <param name="tokens">Tokens of a tile.</param>
+    /// <param name="least">The least whole number of the format.</param>
+    public PanelKernel(delegate*<long*, void> own, int tokens, int least) : this(null, tokens)
+    {
+        this.own = own;
+        this.least = least;
+    }
+
     /// <summary>Rows of a panel.</summary>
     public const int Rows = 32;
 
-    private const int Fields = 10, LinesAStep = 2, Line = 64;
+    private const int Fields = 11, LinesAStep = 2, Line = 64;
 
     /// <summary>Tokens of a tile.</summary>
     public int Tokens { get; } = tokens;
@@ -44,7 +56,8 @@ internal sealed unsafe class PanelKernel(delegate* unmanaged<long*, void> kernel
         if (next is null) next = panel;
         fields[8] = (nint)next;
         fields[9] = (covered + total - 1) / total;
-        if (fields[5] > 0) kernel(fields);
+        fields[10] = least;
+        if (fields[5] > 0) Call(fields);
         int rest = tokenCount % Tokens, whole = tokenCount - rest;
         if (rest == 0) return;
         // The partial tile is computed whole, beside y, and its tokens that exist are copied.
@@ -54,7 +67,13 @@ internal sealed unsafe class PanelKernel(delegate* unmanaged<long*, void> kernel
         fields[4] = Rows * sizeof(float);
         fields[8] = (nint)next + fields[5] * steps * fields[9];
         fields[5] = 1;
-        kernel(fields);
+        Call(fields);
         for (int t = 0; t < rest; t++) new ReadOnlySpan<float>(beside + t * Rows, rows).CopyTo(new Span<float>(y + (long)(whole + t) * stride, rows));
+    }
+
+    private void Call(long* fields)
+    {
+        if (kernel != null) kernel(fields);
+        else own(fields);
     }
 }

@@ -20,6 +20,9 @@ internal unsafe interface IBlockFormat
     /// <summary>Whether elements have a minimum.</summary>
     static abstract bool HasMinima { get; }
 
+    /// <summary>The least and the greatest whole number.</summary>
+    static abstract (int Least, int Most) Range { get; }
+
     /// <summary>Unpacks one block.</summary>
     /// <param name="block">The stored block.</param>
     /// <param name="q">Whole numbers. [Elements]</param>
@@ -34,11 +37,12 @@ internal sealed unsafe class BlockFormat
     private readonly delegate*<byte*, int, sbyte*, float*, float*, void> unpack;
     private readonly delegate*<PanelRows, int, byte*, float*, int, void> pack;
 
-    private BlockFormat(int elements, int bytes, int groupElements, bool hasMinima,
+    private BlockFormat(int elements, int bytes, int groupElements, bool hasMinima, (int Least, int Most) range,
         delegate*<byte*, int, sbyte*, float*, float*, void> unpack, delegate*<PanelRows, int, byte*, float*, int, void> pack)
     {
         this.pack = pack;
         (Elements, Bytes, GroupElements, HasMinima) = (elements, bytes, groupElements, hasMinima);
+        (Least, Most) = range;
         this.unpack = unpack;
     }
 
@@ -50,11 +54,17 @@ internal sealed unsafe class BlockFormat
 
     public bool HasMinima { get; }
 
+    /// <summary>The least whole number.</summary>
+    public int Least { get; }
+
+    /// <summary>The greatest whole number.</summary>
+    public int Most { get; }
+
     /// <summary>Unpacks <paramref name="columns"/> elements, a whole number of blocks.</summary>
     public void Unpack(byte* row, int columns, sbyte* q, float* scales, float* minima) => unpack(row, columns / Elements, q, scales, minima);
 
-    /// <summary>Whether <see cref="Pack"/> is there.</summary>
-    public bool Packs => pack is not null;
+    /// <summary>Whether <see cref="Pack"/> can be asked for.</summary>
+    public bool Packs(Capabilities capabilities) => pack is not null && capabilities.Avx512;
 
     /// <summary>Packs 16 rows of a panel (see <see cref="IPanelFormat.Pack"/>).</summary>
     public void Pack(PanelRows rows, int columns, byte* step, float* scales, int stepBytes) => pack(rows, columns / Elements, step, scales, stepBytes);
@@ -107,7 +117,7 @@ internal sealed unsafe class BlockFormat
     }
 
     private static BlockFormat Make<T>(delegate*<PanelRows, int, byte*, float*, int, void> pack) where T : struct, IBlockFormat
-        => new(T.Elements, T.Bytes, T.GroupElements, T.HasMinima, &UnpackRow<T>, pack);
+        => new(T.Elements, T.Bytes, T.GroupElements, T.HasMinima, T.Range, &UnpackRow<T>, pack);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PackRows<T>(PanelRows rows, int blocks, byte* step, float* scales, int stepBytes) where T : struct, IBlockFormat, IPanelFormat

@@ -15,6 +15,8 @@ internal readonly unsafe struct IQ1_M : IBlockFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-9, 9);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         ulong words = Unsafe.ReadUnaligned<ulong>(block + 48);

@@ -14,6 +14,8 @@ internal readonly unsafe struct IQ1_S : IBlockFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-9, 9);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         float d = BlockFormat.Half(block) * 0.125f;

@@ -13,6 +13,8 @@ internal readonly unsafe struct IQ2_XXS : IBlockFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-43, 43);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         float d = BlockFormat.Half(block) * 0.25f;

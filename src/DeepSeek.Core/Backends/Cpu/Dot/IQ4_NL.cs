@@ -14,6 +14,8 @@ internal readonly unsafe struct IQ4_NL : IBlockFormat, IPanelFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-127, 113);
+
     /// <summary>The 16 levels.</summary>
     public static Vector128<sbyte> Levels
     {

@@ -13,6 +13,8 @@ internal readonly unsafe struct IQ4_XS : IBlockFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-127, 113);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         float d = BlockFormat.Half(block);

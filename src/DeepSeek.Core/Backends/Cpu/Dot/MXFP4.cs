@@ -13,6 +13,8 @@ internal readonly unsafe struct MXFP4 : IBlockFormat, IPanelFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-12, 12);
+
     /// <summary>Twice the e2m1 numbers.</summary>
     private static Vector128<sbyte> Levels => Vector128.Create((sbyte)0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
 

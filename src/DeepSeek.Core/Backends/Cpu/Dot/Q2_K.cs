@@ -13,6 +13,8 @@ internal readonly unsafe struct Q2_K : IBlockFormat
 
     public static bool HasMinima => true;
 
+    public static (int Least, int Most) Range => (0, 3);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         Vector128<byte> both = Vector128.Load(block), four = Vector128.Create((byte)15);

@@ -17,6 +17,8 @@ internal readonly unsafe struct Q3_K : IBlockFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-4, 3);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         ulong low = Unsafe.ReadUnaligned<ulong>(block + 96);

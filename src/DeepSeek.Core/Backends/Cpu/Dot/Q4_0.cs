@@ -13,6 +13,8 @@ internal readonly unsafe struct Q4_0 : IBlockFormat, IPanelFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-8, 7);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         *scales = BlockFormat.Half(block);

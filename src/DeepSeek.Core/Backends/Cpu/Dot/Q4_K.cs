@@ -13,6 +13,8 @@ internal readonly unsafe struct Q4_K : IBlockFormat, IPanelFormat
 
     public static bool HasMinima => true;
 
+    public static (int Least, int Most) Range => (0, 15);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         Scales(block, scales, minima);

@@ -14,6 +14,8 @@ internal readonly unsafe struct Q5_0 : IBlockFormat, IPanelFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-16, 15);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         *scales = BlockFormat.Half(block);

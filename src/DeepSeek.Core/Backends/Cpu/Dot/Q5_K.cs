@@ -13,6 +13,8 @@ internal readonly unsafe struct Q5_K : IBlockFormat, IPanelFormat
 
     public static bool HasMinima => true;
 
+    public static (int Least, int Most) Range => (0, 31);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         Q4_K.Scales(block, scales, minima);

@@ -14,6 +14,8 @@ internal readonly unsafe struct Q6_K : IBlockFormat, IPanelFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-32, 31);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         float d = BlockFormat.Half(block + 208);

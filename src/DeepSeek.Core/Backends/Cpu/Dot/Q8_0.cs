@@ -13,6 +13,8 @@ internal readonly unsafe struct Q8_0 : IBlockFormat, IPanelFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-128, 127);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         *scales = BlockFormat.Half(block);

@@ -17,6 +17,8 @@ internal readonly unsafe struct TQ1_0 : IBlockFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-1, 1);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         new Span<float>(scales, 8).Fill(BlockFormat.Half(block + 52));

@@ -11,6 +11,8 @@ internal readonly unsafe struct TQ2_0 : IBlockFormat
 
     public static bool HasMinima => false;
 
+    public static (int Least, int Most) Range => (-1, 2);
+
     public static void Unpack(byte* block, sbyte* q, float* scales, float* minima)
     {
         new Span<float>(scales, 8).Fill(BlockFormat.Half(block + 64));
