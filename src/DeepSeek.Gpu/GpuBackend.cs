@@ -19,6 +19,8 @@ internal sealed partial class GpuBackend<TThread, TMemory>(GpuRuntime<TThread, T
     private readonly ScratchMemory<TThread, TMemory> scratch = new(runtime);
     private readonly TableMemory<TThread, TMemory> tables = new(runtime);
 
+    private int[] candidates = new int[64];
+
     public override string Name => runtime.Name;
 
     public override string Description => runtime.Description;
@@ -75,6 +77,33 @@ internal sealed partial class GpuBackend<TThread, TMemory>(GpuRuntime<TThread, T
         if (x.Stride == x.Columns || x.Rows == 1) scratch.Buffer.Download(x.Address, MemoryMarshal.AsBytes(destination[..(x.Rows * x.Columns)]));
         else
             for (int t = 0; t < x.Rows; t++) scratch.Buffer.Download(x.TakeRows(t, 1).Address, MemoryMarshal.AsBytes(destination.Slice(t * x.Columns, x.Columns)));
+    }
+
+    /// <summary>Columns that one group looks through.</summary>
+    private const int LargestSegment = 4096;
+
+    public override bool TryReadLargest(Tensor row, Span<int> columns, Span<float> values)
+    {
+        int wanted = columns.Length, segments = (row.Columns + LargestSegment - 1) / LargestSegment, shared = Largest<TThread, TMemory>.SharedWords(LargestSegment, Warps);
+        if (wanted == 0 || wanted > row.Columns || segments * wanted > LargestSegment) return false;
+        long mark = Mark();
+        Tensor parts = Rent(2, segments * wanted), result = Rent(2, wanted); // numbers, columns
+        long numbers = parts.Address / sizeof(float), largest = result.Address / sizeof(float);
+        Launch(new Largest<TThread, TMemory>
+        {
+            Scratch = scratch.Memory, Values = row.Address / sizeof(float), Columns = -1, LargestValues = numbers, LargestColumns = numbers + parts.Columns, Count = row.Columns, Segment = LargestSegment, Wanted = wanted,
+        }, segments, shared);
+        Launch(new Largest<TThread, TMemory>
+        {
+            Scratch = scratch.Memory, Values = numbers, Columns = numbers + parts.Columns, LargestValues = largest, LargestColumns = largest + wanted, Count = parts.Columns, Segment = LargestSegment, Wanted = wanted,
+        }, 1, shared);
+        if (candidates.Length < 2 * wanted) candidates = new int[2 * wanted];
+        Span<int> read = candidates.AsSpan(0, 2 * wanted);
+        scratch.Buffer.Download(result.Address, MemoryMarshal.AsBytes(read));
+        Release(mark);
+        MemoryMarshal.Cast<int, float>(read[..wanted]).CopyTo(values);
+        read[wanted..].CopyTo(columns);
+        return float.IsFinite(values[0]);
     }
 
     public override void Write(Tensor x, ReadOnlySpan<float> source)

@@ -57,6 +57,15 @@ internal abstract class Backend : IDisposable
     /// <summary>Waits for all operations and copies rows out. [x.Rows · x.Columns]</summary>
     public abstract void Read(Tensor x, Span<float> destination);
 
+    /// <summary>
+    /// Waits, and reads the largest numbers of a row with their columns, largest first, of equal ones the lower column first. False where there is nothing gained over <see cref="Read"/>, or where a
+    /// number is not finite: then the row has to be read.
+    /// </summary>
+    /// <param name="row">One row.</param>
+    /// <param name="columns">Their columns; as many as wanted. No more than the row has.</param>
+    /// <param name="values">The numbers.</param>
+    public virtual bool TryReadLargest(Tensor row, Span<int> columns, Span<float> values) => false;
+
     /// <summary>Copies rows in: the reverse of <see cref="Read"/>.</summary>
     public abstract void Write(Tensor x, ReadOnlySpan<float> source);
 

@@ -53,6 +53,11 @@ internal sealed class GenerationRequest : Request
 
     public override RowsWanted Rows => RowsWanted.Last;
 
+    /// <summary>Top-k and the most probable token need no more than their own logits, as long as nothing else looks at them or changes them.</summary>
+    public override int Candidates
+        => guide is not null || LogProbabilities is not null || settings.KeepsLastLogits || Followers.Count > 0 || settings.Sampling.HasPenalties || settings.Sampling.LogitBias.Length > 0 ? 0
+            : settings.Sampling.Candidates;
+
     public override int DraftLimit(DraftCosts costs, int sequences) => drafts.Limit(costs, sequences);
 
     /// <summary>Generated tokens that were reasoning; valid when the feed has ended.</summary>

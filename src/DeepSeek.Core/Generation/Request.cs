@@ -20,6 +20,9 @@ internal abstract class Request
 
     public abstract RowsWanted Rows { get; }
 
+    /// <summary>The most candidates for a token where they are few and the rest of the logits does not matter; 0 where all are wanted. The others are then −∞.</summary>
+    public virtual int Candidates => 0;
+
     /// <summary>Whether <see cref="OnHidden"/> is called for every row.</summary>
     public virtual bool WantsHidden => false;
 

@@ -13,7 +13,7 @@ internal sealed class Sampler(int vocabulary)
     private const int Stretch = 512;
 
     /// <summary>Below this a temperature is the limit: the most probable token.</summary>
-    private const float SmallestTemperature = 1e-6f;
+    public const float SmallestTemperature = 1e-6f;
 
     private readonly float[] weights = new float[vocabulary];
     private readonly float[] candidates = new float[vocabulary + 64];

@@ -22,5 +22,8 @@ internal sealed record SamplingSettings
 
     public ulong Seed { get; init; }
 
+    /// <summary>Tokens that can be drawn, before top-p and min-p; 0: any.</summary>
+    public int Candidates => Temperature < Sampler.SmallestTemperature ? 1 : TopK;
+
     public bool HasPenalties => RepetitionPenalty != 1 || PresencePenalty != 0 || FrequencyPenalty != 0;
 }

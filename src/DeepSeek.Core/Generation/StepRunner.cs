@@ -21,12 +21,16 @@ internal sealed class StepRunner
     /// <summary>Rows whose logits are computed together: a vocabulary of 150,000 makes that 10 MB.</summary>
     private const int LogitRows = 16;
 
+    /// <summary>Candidates that are worth choosing where the logits are.</summary>
+    private const int MostCandidates = 128;
+
     private readonly Model model;
     private readonly Backend backend;
     private readonly KvCache cache;
     private readonly StepLayout layout, draftLayout;
     private readonly Sampler sampler;
     private readonly float[] logits;
+    private readonly int entries;
     private readonly int[] draftRows, drafting;
     private readonly Outcomes[] outcomes;
     private readonly DraftCosts costs = new();
@@ -48,6 +52,7 @@ internal sealed class StepRunner
         draftLayout = new StepLayout(rows, settings.MaxSequences, blocks, cache.BlockTokens);
         sampler = new Sampler(model.VocabularySize);
         logits = new float[model.VocabularySize];
+        entries = settings.Entries;
         draftRows = new int[rows];
         drafting = new int[settings.MaxSequences];
         outcomes = new Outcomes[settings.MaxSequences];
@@ -143,11 +148,11 @@ internal sealed class StepRunner
                     ready += count;
                 }
                 if (!going) continue;
-                backend.Read(rows.TakeRows(rows.Rows - (ready - next), 1), logits);
+                bool whole = ReadLogits(rows.TakeRows(rows.Rows - (ready - next), 1), s.Request!.Candidates);
                 int before = s.Length, draft = j < drafts ? s.NextDraft : -1;
                 try
                 {
-                    if (!Vectors.AreFinite(logits)) throw new InvalidModelFileException($"The model's logits at position {first + j + 1} are not numbers. A file with damaged weights does that; check it against its published checksum.");
+                    if (whole && !Vectors.AreFinite(logits)) throw new InvalidModelFileException($"The model's logits at position {first + j + 1} are not numbers. A file with damaged weights does that; check it against its published checksum.");
                     o.Done = s.Request!.OnLogits(logits, first + j + 1, sampler);
                 }
                 catch (Exception e)
@@ -169,6 +174,27 @@ internal sealed class StepRunner
         }
         backend.Release(mark);
         return new StepResult(layout.TokenCount, 0, generated, drafted, accepted);
+    }
+
+    /// <summary>
+    /// Reads a row of logits; of few candidates only the largest, where the backend can. One more than wanted are read: where it ties with the last candidate the choice is not the backend's.
+    /// </summary>
+    /// <returns>Whether all were read.</returns>
+    private bool ReadLogits(Tensor row, int wanted)
+    {
+        if (wanted is > 0 and <= MostCandidates && wanted < entries)
+        {
+            Span<int> columns = stackalloc int[wanted + 1];
+            Span<float> values = stackalloc float[wanted + 1];
+            if (backend.TryReadLargest(row.TakeColumns(0, entries), columns, values) && (wanted == 1 || values[wanted] < values[wanted - 1]))
+            {
+                logits.AsSpan().Fill(float.NegativeInfinity);
+                for (int i = 0; i < wanted; i++) logits[columns[i]] = values[i];
+                return false;
+            }
+        }
+        backend.Read(row, logits);
+        return true;
     }
 
     /// <summary>What is valid now is counted, drafted behind, and made known to later prompts.</summary>
