@@ -52,6 +52,14 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
         return Task.Run(() => new LanguageModel(LoadedModel.Load(path, options, progress, MachineLimits.Here, cancellationToken), options), cancellationToken);
     }
 
+    /// <summary>What is impossible about options, each as "X is Y, expected Z"; empty where nothing is. No file is looked at.</summary>
+    /// <param name="options">The options.</param>
+    public static IReadOnlyList<string> Validate(LanguageModelOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return OptionChecks.Failures(options);
+    }
+
     /// <summary>Says what loading would need and give, from the file's header and a measurement of a fraction of a second.</summary>
     /// <param name="path">A file or folder.</param>
     /// <param name="options">How it would be loaded; null for all defaults.</param>

@@ -102,11 +102,7 @@ public sealed class DeepSeekChatClientOptions
     {
         if (string.IsNullOrWhiteSpace(Path)) yield return "Path is empty; expected a GGUF file or a Hugging Face folder.";
         else if (!File.Exists(Path) && !Directory.Exists(Path)) yield return $"Path is '{Path}', and there is no such file or folder.";
-        foreach ((string name, long? value, long most) in ((string, long?, long)[])[("Threads", Threads, 1024), ("ContextLength", ContextLength, int.MaxValue), ("MaxSequences", MaxSequences, 1024),
-            ("MaxQueuedRequests", MaxQueuedRequests, int.MaxValue), ("MaxStepTokens", MaxStepTokens, 65_536), ("CacheBytes", CacheBytes, long.MaxValue), ("DeviceBytes", DeviceBytes, long.MaxValue)])
-            if (value < 1 || value > most) yield return $"{name} is {value}, expected 1 {(most >= int.MaxValue ? "or more" : $"to {most}")}.";
         if (!Enum.IsDefined(WarmUp)) yield return $"WarmUp is {WarmUp}, expected one of {string.Join(", ", Enum.GetNames<ModelWarmUp>())}.";
-        if (CacheType is { } cache && !Enum.IsDefined(cache)) yield return $"CacheType is {cache}, expected one of {string.Join(", ", Enum.GetNames<CacheType>())}.";
-        if (Speculation is { } when && !Enum.IsDefined(when)) yield return $"Speculation is {when}, expected one of {string.Join(", ", Enum.GetNames<Speculation>())}.";
+        foreach (string failure in LanguageModel.Validate(ToModelOptions(null))) yield return failure + ".";
     }
 }

@@ -37,9 +37,16 @@ public sealed partial class LanguageModelLoader : IAsyncDisposable, IDisposable
         lock (gate)
         {
             ObjectDisposedException.ThrowIf(disposing.IsCancellationRequested, this);
-            task = loading = loading is null || loading.IsFaulted || loading.IsCanceled ? Task.Run(LoadAsync) : loading;
+            task = loading is null || loading.IsFaulted || loading.IsCanceled ? loading = Start() : loading;
         }
         return await task.WaitAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Begins loading for everybody: the span, the log scopes and the request of whoever comes first are not the loading's.</summary>
+    private Task<LanguageModel> Start()
+    {
+        if (ExecutionContext.IsFlowSuppressed()) return Task.Run(LoadAsync);
+        using (ExecutionContext.SuppressFlow()) return Task.Run(LoadAsync);
     }
 
     private async Task<LanguageModel> LoadAsync()

@@ -26,6 +26,15 @@ public class EmbeddingTests(Models models)
         Assert.Equal(texts.Sum(t => models.Tiny.Tokenizer.CountTokens(t) + begin), vectors.Usage!.InputTokenCount);
     }
 
+    /// <summary>The state of the last token knows of the end of a text, the mean of all of them says more of the whole.</summary>
+    [Fact]
+    public async Task PoolingsDiffer()
+    {
+        string[] texts = ["What is 1 + 2? What is 3 + 4?"];
+        Embedding<float> last = (await models.Tiny.AsIEmbeddingGenerator().GenerateAsync(texts))[0], mean = (await models.Tiny.AsIEmbeddingGenerator(EmbeddingPooling.Mean).GenerateAsync(texts))[0];
+        Assert.InRange(Dot(last, mean), -1, 0.95);
+    }
+
     [Fact]
     public async Task WhatItCannotDoIsRefused()
     {

@@ -66,6 +66,32 @@ public class HostingTests
         Assert.NotNull(await services.GetRequiredService<IChatClient>().GetResponseAsync("Hello", Short));
     }
 
+    /// <summary>What the first caller carries along (a span, a request's scope) is nothing to a loading that serves everybody.</summary>
+    [Fact]
+    public async Task TheLoadingBelongsToNoCaller()
+    {
+        var clock = new Watch();
+        await using ServiceProvider services = Services(s => s.AddSingleton<TimeProvider>(clock).AddDeepSeekChatClient(Tiny));
+        clock.Caller.Value = "the first";
+        await services.GetRequiredService<LanguageModelLoader>().GetAsync();
+        Assert.NotEmpty(clock.Seen);
+        Assert.All(clock.Seen, Assert.Null);
+    }
+
+    /// <summary>Notes who looks at it.</summary>
+    private sealed class Watch : TimeProvider
+    {
+        public AsyncLocal<string?> Caller { get; } = new();
+
+        public System.Collections.Concurrent.ConcurrentBag<string?> Seen { get; } = [];
+
+        public override long GetTimestamp()
+        {
+            Seen.Add(Caller.Value);
+            return base.GetTimestamp();
+        }
+    }
+
     [Fact]
     public async Task AFailedLoadingIsTriedAgainAndTheHealthCheckTells()
     {
@@ -108,12 +134,21 @@ public class HostingTests
     public async Task AllThatIsWrongIsSaidAtStart()
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
-        builder.Services.AddDeepSeekChatClient(o => (o.Path, o.Threads, o.ContextLength, o.MaxQueuedRequests, o.CacheType) = ("/no/such/model", 0, -1, 0, (CacheType)99));
+        builder.Services.AddDeepSeekChatClient(o => (o.Path, o.Threads, o.ContextLength, o.MaxQueuedRequests, o.CacheType, o.ToolDialect, o.WarmUp) = ("/no/such/model", 0, -1, 0, (CacheType)99, "klingon", (ModelWarmUp)7));
         builder.Services.AddKeyedDeepSeekChatClient("fine", Tiny);
         using IHost host = builder.Build();
         OptionsValidationException e = await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync());
-        Assert.Equal(5, e.Failures.Count());
-        Assert.All((string[])["/no/such/model", "Threads is 0", "ContextLength is -1", "MaxQueuedRequests is 0", "CacheType is 99"], w => Assert.Contains(w, e.Message, StringComparison.Ordinal));
+        Assert.Equal(7, e.Failures.Count());
+        Assert.All((string[])["/no/such/model", "Threads is 0", "ContextLength is -1", "MaxQueuedRequests is 0", "CacheType is 99", "'klingon'", "WarmUp is 7"], w => Assert.Contains(w, e.Message, StringComparison.Ordinal));
+    }
+
+    /// <summary>What a model can be loaded with can be configured, but for what is no plain value.</summary>
+    [Fact]
+    public void EveryOptionOfAModelIsThere()
+    {
+        string[] elsewhere = [nameof(LanguageModelOptions.Device), nameof(LanguageModelOptions.TimeProvider), nameof(LanguageModelOptions.DisabledInstructionSets)];
+        Assert.Equal(typeof(LanguageModelOptions).GetProperties().Select(p => p.Name).Except(elsewhere).Order(StringComparer.Ordinal),
+            typeof(DeepSeekChatClientOptions).GetProperties().Select(p => p.Name).Except([nameof(DeepSeekChatClientOptions.Path), nameof(DeepSeekChatClientOptions.WarmUp)]).Order(StringComparer.Ordinal));
     }
 
     [Theory]

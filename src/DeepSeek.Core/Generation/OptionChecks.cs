@@ -10,6 +10,12 @@ internal static class OptionChecks
     /// <exception cref="InvalidOptionException">Options are impossible.</exception>
     public static void Check(LanguageModelOptions options)
     {
+        if (Failures(options) is { Count: > 0 } wrong) throw new InvalidOptionException(string.Join("; ", wrong) + ".");
+    }
+
+    /// <summary>Each as "X is Y, expected Z".</summary>
+    public static List<string> Failures(LanguageModelOptions options)
+    {
         var wrong = new List<string>();
         void Need(bool fine, string name, object? value, string expected)
         {
@@ -28,6 +34,6 @@ internal static class OptionChecks
         Need(Enum.IsDefined(options.Speculation), nameof(options.Speculation), options.Speculation, "one of Speculation's values");
         string[] dialects = [.. ToolCallDialect.All.Select(d => d.Name)];
         Need(options.ToolDialect is null || dialects.Contains(options.ToolDialect), nameof(options.ToolDialect), $"'{options.ToolDialect}'", $"null or one of {string.Join(", ", dialects)}");
-        if (wrong.Count > 0) throw new InvalidOptionException(string.Join("; ", wrong) + ".");
+        return wrong;
     }
 }

@@ -78,11 +78,14 @@ internal sealed class ChatTemplate
         List<Message> merged = [];
         foreach (Message message in messages)
         {
-            bool joins = merged.Count > 0 && message.Role is Role.System or Role.User or Role.Developer && merged[^1].Role == message.Role && merged[^1].Name == message.Name;
-            if (joins) merged[^1] = merged[^1] with { Content = merged[^1].Content + "\n\n" + message.Content };
+            // Results are apart, each with its call; and behind calls their results are missing.
+            bool joins = merged.Count > 0 && merged[^1].Role == message.Role && message.Role != Role.Tool && merged[^1].Name == message.Name && merged[^1].ToolCalls.Count == 0;
+            if (joins) merged[^1] = message with { Content = Joined(merged[^1].Content, message.Content), Reasoning = Joined(merged[^1].Reasoning ?? "", message.Reasoning ?? "") is { Length: > 0 } thought ? thought : null };
             else merged.Add(message);
         }
         return merged;
+
+        static string Joined(string first, string second) => first.Length == 0 ? second : second.Length == 0 ? first : first + "\n\n" + second;
     }
 
     private RenderedPrompt RenderAsGiven(IReadOnlyList<Message> messages, IReadOnlyList<ToolDefinition>? tools, IReadOnlyDictionary<string, JsonElement>? variables, bool addGenerationPrompt, TimeProvider clock)

@@ -63,7 +63,10 @@ public class ChatTemplateTests
     {
         const string Alternating = "{% for m in messages %}{% if loop.previtem is defined and loop.previtem.role == m.role %}{{ raise_exception('roles must alternate') }}{% endif %}[{{ m.role }}:{{ m.content }}]{% endfor %}";
         Assert.Equal("[user:a\n\nb][assistant:c]", Render(new ChatTemplate(Alternating, Tokens()), [Message.User("a"), Message.User("b"), Message.Assistant("c")]).Text);
-        Assert.Throws<ChatTemplateException>(() => Render(new ChatTemplate(Alternating, Tokens()), [Message.Assistant("a"), Message.Assistant("b")]));
+        var call = new ToolCall("1", "f", JsonElement.Parse("{}"));
+        Assert.Equal("[user:a][assistant:b\n\nc]", Render(new ChatTemplate(Alternating, Tokens()), [Message.User("a"), Message.Assistant("b"), new(Role.Assistant, "c") { ToolCalls = [call] }]).Text);
+        Assert.Equal("[assistant:b]", Render(new ChatTemplate(Alternating, Tokens()), [Message.Assistant("b"), new(Role.Assistant, "") { ToolCalls = [call] }]).Text);
+        Assert.Throws<ChatTemplateException>(() => Render(new ChatTemplate(Alternating, Tokens()), [new(Role.Assistant, "a") { ToolCalls = [call] }, Message.Assistant("b")]));
         Assert.Equal("[user:a][user:b]", Render(new ChatTemplate("{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}", Tokens()), [Message.User("a"), Message.User("b")]).Text);
     }
 
