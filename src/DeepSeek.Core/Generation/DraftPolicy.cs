@@ -25,6 +25,12 @@ internal sealed class DraftPolicy(Speculation mode)
     /// <summary>What a draft costs in steps where that is not measured: the row that verifies it and the module that makes it, where arithmetic counts.</summary>
     private const double Assumed = 0.7;
 
+    /// <summary>Above this share one more token is drafted behind, where costs are not measured.</summary>
+    private const float Deeper = 0.95f;
+
+    /// <summary>Drafts at a distance that fall below this share are given up, where costs are not measured: they cost most and bring least.</summary>
+    private const float Further = 0.85f;
+
     /// <summary>What drafting must bring to be done.</summary>
     private const double LeastGain = 1.02;
 
@@ -56,6 +62,7 @@ internal sealed class DraftPolicy(Speculation mode)
         double most = LeastGain, tokens = 1, reached = 1;
         for (int drafts = 1; drafts <= (seen < Enough ? 1 : Sequence.MaxDrafts); drafts++)
         {
+            if (!measured && drafts > 1 && (share[drafts - 2] <= Deeper || share[drafts - 1] <= Further)) break;
             tokens += reached *= share[drafts - 1];
             double gain = tokens / (measured ? costs.Of(sequences, drafts) : 1 + Assumed * drafts);
             if (gain <= most) continue;
