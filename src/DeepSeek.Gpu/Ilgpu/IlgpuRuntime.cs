@@ -2,6 +2,7 @@ using DeepSeek.Gpu.Kernels;
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
+using ILGPU.Runtime.OpenCL;
 
 namespace DeepSeek.Gpu.Ilgpu;
 
@@ -11,19 +12,24 @@ internal static class IlgpuRuntime
     /// <summary>Items of a warp on devices with shuffles: all of NVIDIA's.</summary>
     public const int WarpLanes = 32;
 
+    /// <summary>Shared memory of a group of lone threads, in words: what every OpenCL device has.</summary>
+    public const int LoneSharedWords = 8192;
+
     /// <summary>Bytes of page-locked memory that copies go through.</summary>
     public const int StagingBytes = 8 << 20;
 
     /// <summary>The one entry point of all kernels.</summary>
     public static void Entry<TThread, TKernel>(TKernel kernel) where TThread : struct, IIlgpuThread<TThread> where TKernel : struct, IKernel<TThread>
-        => kernel.Run(TThread.Create(SharedMemory.GetDynamic<uint>()));
+        => kernel.Run(TThread.Create());
 
     /// <summary>The same error in this library's words.</summary>
     public static ModelException Translate(AcceleratorException error, string device, string doing)
-        => error is CudaException { Error: nameof(CudaError.CUDA_ERROR_OUT_OF_MEMORY) } || error.Message.Contains("MEM_OBJECT_ALLOCATION_FAILURE", StringComparison.Ordinal)
-            || error.Message.Contains("OUT_OF_RESOURCES", StringComparison.Ordinal) || error.Message.Contains("OUT_OF_MEMORY", StringComparison.Ordinal)
-            ? new ModelMemoryException($"The device '{device}' has no memory left ({doing}: {error.Message}). Set a smaller DeviceBytes, a shorter ContextLength or a smaller CacheType.", error)
-            : new DeviceException($"The device '{device}' failed ({doing}: {error.Message}). Dispose the model; a device that was reset may be used again.", error);
+    {
+        string code = error switch { CudaException cuda => cuda.Error, CLException cl => cl.Error.ToString(), _ => error.Message };
+        return code is "CUDA_ERROR_OUT_OF_MEMORY" or nameof(CLError.CL_MEM_OBJECT_ALLOCATION_FAILURE) or nameof(CLError.CL_OUT_OF_RESOURCES) or nameof(CLError.CL_INVALID_BUFFER_SIZE)
+            ? new ModelMemoryException($"The device '{device}' has no memory left ({doing}: {code}). Set a smaller DeviceBytes, a shorter ContextLength or a smaller CacheType.", error)
+            : new DeviceException($"The device '{device}' failed ({doing}: {code}). Dispose the model; a device that was reset may be used again.", error);
+    }
 }
 
 /// <summary>A device that ILGPU drives: one stream, kernels compiled when they are first launched.</summary>
@@ -33,6 +39,7 @@ internal sealed class IlgpuRuntime<TThread> : GpuRuntime<TThread, IlgpuMemory> w
     private readonly AcceleratorStream stream;
     private readonly Dictionary<Type, Delegate> kernels = [];
     private readonly PageLockedArray1D<byte> staging;
+    private readonly bool isOpenCL;
     private long staged;
 
     /// <param name="accelerator">The device; owned.</param>
@@ -43,6 +50,7 @@ internal sealed class IlgpuRuntime<TThread> : GpuRuntime<TThread, IlgpuMemory> w
     {
         this.accelerator = accelerator;
         Name = name;
+        isOpenCL = accelerator.AcceleratorType == AcceleratorType.OpenCL;
         (TileEdge, GroupItems) = (edge * edge <= accelerator.MaxNumThreadsPerGroup ? edge : 8, items);
         Lanes = typeof(TThread) == typeof(WarpThread) ? IlgpuRuntime.WarpLanes : 1;
         stream = accelerator.CreateStream();
@@ -59,7 +67,7 @@ internal sealed class IlgpuRuntime<TThread> : GpuRuntime<TThread, IlgpuMemory> w
 
     public override int TileEdge { get; }
 
-    public override int SharedWords => accelerator.MaxSharedMemoryPerGroup / sizeof(uint);
+    public override int SharedWords => Lanes > 1 ? accelerator.MaxSharedMemoryPerGroup / sizeof(uint) : IlgpuRuntime.LoneSharedWords;
 
     public override int BusyGroups => 8 * accelerator.NumMultiprocessors;
 
@@ -76,7 +84,7 @@ internal sealed class IlgpuRuntime<TThread> : GpuRuntime<TThread, IlgpuMemory> w
         {
             if (!kernels.TryGetValue(typeof(TKernel), out Delegate? launcher))
                 kernels.Add(typeof(TKernel), launcher = accelerator.LoadKernel<TKernel>(IlgpuRuntime.Entry<TThread, TKernel>));
-            ((Action<AcceleratorStream, KernelConfig, TKernel>)launcher)(stream, sharedWords == 0 ? new KernelConfig(groups, items) : new KernelConfig(groups, items, SharedMemoryConfig.RequestDynamic<uint>(sharedWords)), kernel);
+            ((Action<AcceleratorStream, KernelConfig, TKernel>)launcher)(stream, sharedWords == 0 || Lanes == 1 ? new KernelConfig(groups, items) : new KernelConfig(groups, items, SharedMemoryConfig.RequestDynamic<uint>(sharedWords)), kernel);
         }
         catch (AcceleratorException e) { throw IlgpuRuntime.Translate(e, Name, $"launching {typeof(TKernel).Name}"); }
     }
@@ -98,7 +106,9 @@ internal sealed class IlgpuRuntime<TThread> : GpuRuntime<TThread, IlgpuMemory> w
                 if (staged == staging.Length) Synchronise();
                 int count = (int)Math.Min(bytes.Length, staging.Length - staged);
                 bytes[..count].CopyTo(staging.Span.Slice((int)staged, count));
-                view.SubView(at, count).CopyFrom(stream, staging.ArrayView.SubView(staged, count));
+                // ILGPU 1.5.3 copies the whole of the other buffer where OpenCL is one side; by address it copies what it is told.
+                if (isOpenCL) view.SubView(at, count).CopyFromCPUUnsafeAsync(stream, ref staging.Span[(int)staged], count);
+                else view.SubView(at, count).CopyFrom(stream, staging.ArrayView.SubView(staged, count));
                 // Small tables come one after the other in a step; they begin at multiples of 16.
                 staged = Math.Min((staged + count + 15) & -16, staging.Length);
                 bytes = bytes[count..];
@@ -117,7 +127,8 @@ internal sealed class IlgpuRuntime<TThread> : GpuRuntime<TThread, IlgpuMemory> w
             while (bytes.Length > 0)
             {
                 int count = (int)Math.Min(bytes.Length, staging.Length - staged);
-                view.SubView(at, count).CopyTo(stream, staging.ArrayView.SubView(staged, count));
+                if (isOpenCL) view.SubView(at, count).CopyToCPUUnsafeAsync(stream, ref staging.Span[(int)staged], count);
+                else view.SubView(at, count).CopyTo(stream, staging.ArrayView.SubView(staged, count));
                 long from = staged;
                 Synchronise();
                 staging.Span.Slice((int)from, count).CopyTo(bytes);

@@ -6,7 +6,7 @@ namespace DeepSeek.Gpu.Ilgpu;
 /// <summary>An item that a kernel's entry point makes. Shared memory is taken once, there: on ILGPU's CPU accelerator taking it is something that all items do together.</summary>
 internal interface IIlgpuThread<TSelf> : IThread where TSelf : struct, IIlgpuThread<TSelf>
 {
-    static abstract TSelf Create(ArrayView<uint> shared);
+    static abstract TSelf Create();
 }
 
 /// <summary>An item of a device whose warps exchange values by shuffles of their own.</summary>
@@ -14,7 +14,8 @@ internal readonly struct WarpThread(ArrayView<uint> shared) : IIlgpuThread<WarpT
 {
     private readonly ArrayView<uint> shared = shared;
 
-    public static WarpThread Create(ArrayView<uint> shared) => new(shared);
+    /// <summary>As much shared memory as the launch asks for.</summary>
+    public static WarpThread Create() => new(SharedMemory.GetDynamic<uint>());
 
     public int Group => Grid.IdxX;
 
@@ -72,7 +73,8 @@ internal readonly struct LoneThread(ArrayView<uint> shared) : IIlgpuThread<LoneT
 {
     private readonly ArrayView<uint> shared = shared;
 
-    public static LoneThread Create(ArrayView<uint> shared) => new(shared);
+    /// <summary>As much shared memory as a group may ask for: memory of a size that the launch decides is a variable of the whole program in ILGPU's OpenCL, which not every driver takes.</summary>
+    public static LoneThread Create() => new(SharedMemory.Allocate<uint>(IlgpuRuntime.LoneSharedWords));
 
     public int Group => Grid.IdxX;
 
