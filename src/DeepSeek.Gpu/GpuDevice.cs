@@ -1,6 +1,7 @@
 using System.Globalization;
 using DeepSeek.Backends;
 using DeepSeek.Gpu.Host;
+using DeepSeek.Gpu.Kernels;
 
 namespace DeepSeek.Gpu;
 
@@ -30,7 +31,7 @@ public sealed class GpuDevice : ComputeDevice, IBackendDevice
     public static GpuDevice Default => All.Count > 0 ? All[0] : throw new DeviceException(WhyNone!);
 
     /// <summary>The device's kernels run by the processor, one item after the other: for tests and for looking at them where there is no graphics processor. Very slow.</summary>
-    public static GpuDevice Host { get; } = new("host", "kernels of the GPU package on the processor", 0, () => null, o => new GpuBackend<HostThread, HostMemory>(new HostRuntime(), o.Reproducible));
+    public static GpuDevice Host { get; } = new("host", "kernels of the GPU package on the processor", 0, () => null, o => Start(new HostRuntime(), o));
 
     /// <summary>What it is, for people: <c>NVIDIA GeForce RTX 4090, CUDA, 25.2 GB</c>.</summary>
     public string Description { get; }
@@ -58,6 +59,17 @@ public sealed class GpuDevice : ComputeDevice, IBackendDevice
             throw new InvalidOptionException($"There is no device '{name}'; expected cpu, gpu, gpu:N, cuda:N, opencl:N, host or reference.");
         return (parts[0] == "gpu" ? All.ElementAtOrDefault(number) : All.FirstOrDefault(d => d.Name == name))
             ?? throw new DeviceException(WhyNone ?? $"There is no device '{name}' here; there are {string.Join(", ", All.Select(d => $"{d.Name} ({d.Description})"))}.");
+    }
+
+    /// <summary>A backend over a runtime, which it owns; where it cannot be made, the runtime is given back.</summary>
+    internal static Backend Start<TThread, TMemory>(GpuRuntime<TThread, TMemory> runtime, LanguageModelOptions options) where TThread : struct, IThread where TMemory : struct, IMemory
+    {
+        try { return new GpuBackend<TThread, TMemory>(runtime, options.Reproducible); }
+        catch
+        {
+            runtime.Dispose();
+            throw;
+        }
     }
 
     Backend IBackendDevice.CreateBackend(LanguageModelOptions options) => create(options);

@@ -1,3 +1,4 @@
+using DeepSeek.Backends;
 using ILGPU;
 using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
@@ -42,9 +43,9 @@ internal static class IlgpuDevices
         catch (AcceleratorException e) { throw IlgpuRuntime.Translate(e, device.Name, "asking for its memory"); }
     }
 
-    private static GpuBackend<TThread, IlgpuMemory> Start<TThread>(Context context, Device device, string name, LanguageModelOptions options) where TThread : struct, IIlgpuThread<TThread>
+    private static Backend Start<TThread>(Context context, Device device, string name, LanguageModelOptions options) where TThread : struct, IIlgpuThread<TThread>
     {
-        try { return new GpuBackend<TThread, IlgpuMemory>(new IlgpuRuntime<TThread>(device.CreateAccelerator(context), name), options.Reproducible); }
+        try { return GpuDevice.Start(new IlgpuRuntime<TThread>(device.CreateAccelerator(context), name), options); }
         catch (AcceleratorException e) { throw IlgpuRuntime.Translate(e, device.Name, "opening it"); }
     }
 }
