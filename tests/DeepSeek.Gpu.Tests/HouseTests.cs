@@ -48,6 +48,6 @@ public partial class HouseTests
     [GeneratedRegex(@"//[^\n]*")]
     private static partial Regex Comment();
 
-    [GeneratedRegex(@"\b(throw|try|Span|ReadOnlySpan|string|new \w+\[|stackalloc|MathF?\.|BitConverter|(?<!static )class)\b")]
+    [GeneratedRegex(@"\b(throw|try|Span|ReadOnlySpan|string|new \w+\[|stackalloc|MathF?\.|BitConverter|sbyte|short|(?<!static )class)\b")]
     private static partial Regex Forbidden();
 }

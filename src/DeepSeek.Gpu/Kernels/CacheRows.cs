@@ -49,7 +49,7 @@ internal readonly struct CacheQ8<TThread, TMemory> : ICacheRows<TThread, TMemory
     public float Read(TThread t, TMemory rows, long row, int width, int i)
     {
         long at = row * RowBytes(width);
-        return (sbyte)rows.Byte(at + i) * rows.Float((at + (width + 3) / 4 * 4 >> 2) + i / 32);
+        return Portable.SignedByte(rows.Byte(at + i)) * rows.Float((at + (width + 3) / 4 * 4 >> 2) + i / 32);
     }
 
     public void Write(TThread t, TMemory rows, long row, int width, int group, TMemory source, long from)

@@ -5,7 +5,13 @@ internal static class Portable
 {
     /// <summary>c + Σ aᵢ·bᵢ over four signed bytes.</summary>
     public static int Dot4(uint a, uint b, int c)
-        => c + (sbyte)a * (sbyte)b + (sbyte)(a >> 8) * (sbyte)(b >> 8) + (sbyte)(a >> 16) * (sbyte)(b >> 16) + ((int)a >> 24) * ((int)b >> 24);
+        => c + SignedByte(a) * SignedByte(b) + SignedByte(a >> 8) * SignedByte(b >> 8) + SignedByte(a >> 16) * SignedByte(b >> 16) + ((int)a >> 24) * ((int)b >> 24);
+
+    /// <summary>The low 8 bits as a signed number. By shifts: where such a number becomes a float32, ILGPU 1.5.3 takes a conversion to sbyte for one to byte, on CUDA and OpenCL alike.</summary>
+    public static int SignedByte(uint x) => (int)(x << 24) >> 24;
+
+    /// <summary>The low 16 bits as a signed number.</summary>
+    public static int SignedHalf(uint x) => (int)(x << 16) >> 16;
 
     /// <summary>Bytes of b:a by number, a number a nibble.</summary>
     public static uint Permute(uint a, uint b, uint selector)

@@ -23,7 +23,7 @@ internal readonly struct QuantisedGroup(Quants quants, float scale, int sum0, in
     public static QuantisedGroup Read<TThread, TMemory>(TThread t, TMemory scratch, long row, int groups, int g) where TThread : struct, IThread where TMemory : struct, IMemory
     {
         uint sums = scratch.Word(row + 9 * groups + g);
-        return new QuantisedGroup(new Quants(scratch.Quad((row >> 2) + 2 * g), scratch.Quad((row >> 2) + 2 * g + 1)), scratch.Float(row + 8 * groups + g), (short)sums, (int)sums >> 16);
+        return new QuantisedGroup(new Quants(scratch.Quad((row >> 2) + 2 * g), scratch.Quad((row >> 2) + 2 * g + 1)), scratch.Float(row + 8 * groups + g), Portable.SignedHalf(sums), (int)sums >> 16);
     }
 
     /// <summary>The product of a group of weights with these activations.</summary>

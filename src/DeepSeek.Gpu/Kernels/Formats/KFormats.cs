@@ -28,7 +28,7 @@ internal readonly struct Q3_K<TThread, TMemory> : IBlockFormat<TThread, TMemory>
     {
         uint small = w.Half((row + 12 * groups >> 1) + g);
         float d = Planes<TThread, TMemory>.Half(t, w, row + 14 * groups, g / 8);
-        return new Factors(d * (sbyte)small, d * (sbyte)(small >> 8), 0, 0);
+        return new Factors(d * Portable.SignedByte(small), d * Portable.SignedByte(small >> 8), 0, 0);
     }
 
     public Four Four(TThread t, TMemory w, MatrixPlace place, long row, int i) => Planes<TThread, TMemory>.Four(t, w, this, place, row, i);
@@ -79,7 +79,7 @@ internal readonly struct Q6_K<TThread, TMemory> : IBlockFormat<TThread, TMemory>
     {
         uint small = w.Half((row + 24 * groups >> 1) + g);
         float d = Planes<TThread, TMemory>.Half(t, w, row + 26 * groups, g / 8);
-        return new Factors(d * (sbyte)small, d * (sbyte)(small >> 8), 0, 0);
+        return new Factors(d * Portable.SignedByte(small), d * Portable.SignedByte(small >> 8), 0, 0);
     }
 
     public Four Four(TThread t, TMemory w, MatrixPlace place, long row, int i) => Planes<TThread, TMemory>.Four(t, w, this, place, row, i);

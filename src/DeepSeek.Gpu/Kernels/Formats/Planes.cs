@@ -66,7 +66,7 @@ internal static class Planes<TThread, TMemory> where TThread : struct, IThread w
         uint low = k < 2 ? k == 0 ? q.Low.A : q.Low.B : k == 2 ? q.Low.C : q.Low.D, high = k < 6 ? k == 4 ? q.High.A : q.High.B : k == 6 ? q.High.C : q.High.D;
         uint word = k < 4 ? low : high;
         int offset = format.Offset;
-        return new Four(scale * ((sbyte)word - offset) + minimum, scale * ((sbyte)(word >> 8) - offset) + minimum,
-            scale * ((sbyte)(word >> 16) - offset) + minimum, scale * (((int)word >> 24) - offset) + minimum);
+        return new Four(scale * (Portable.SignedByte(word) - offset) + minimum, scale * (Portable.SignedByte(word >> 8) - offset) + minimum,
+            scale * (Portable.SignedByte(word >> 16) - offset) + minimum, scale * (((int)word >> 24) - offset) + minimum);
     }
 }

@@ -25,7 +25,7 @@ internal readonly struct IQ4_XS<TThread, TMemory> : IBlockFormat<TThread, TMemor
 
     public Factors Factors(TThread t, TMemory w, long row, int groups, int g)
     {
-        float d = Planes<TThread, TMemory>.Half(t, w, row + 17 * groups, g / 8) * (sbyte)w.Byte(row + 16 * groups + g);
+        float d = Planes<TThread, TMemory>.Half(t, w, row + 17 * groups, g / 8) * Portable.SignedByte(w.Byte(row + 16 * groups + g));
         return new Factors(d, d, 0, 0);
     }
 
