@@ -14,11 +14,14 @@ while (Prompt() is { Length: > 0 } question)
 {
     history.Add(new(ChatRole.User, question));
     List<ChatResponseUpdate> updates = [];
+    bool isThinking = false;
     await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(history, options))
     {
         updates.Add(update);
         foreach (AIContent content in update.Contents)
         {
+            if (content is TextContent && isThinking) Console.Error.WriteLine();
+            isThinking = content is TextReasoningContent;
             if (content is TextReasoningContent thought) Console.Error.Write(thought.Text); // the thought goes elsewhere than the answer
             if (content is TextContent answer) Console.Write(answer.Text);
         }

@@ -4,6 +4,7 @@
 // The model is described by the section "DeepSeek" of the configuration, loaded while the host starts, and disposed with it.
 using System.Net.ServerSentEvents;
 using System.Runtime.CompilerServices;
+using DeepSeek;
 using DeepSeek.Extensions;
 using Microsoft.Extensions.AI;
 
@@ -15,11 +16,17 @@ builder.Services.AddHealthChecks().Add(LanguageModelHealthCheck.Registration("mo
 WebApplication app = builder.Build();
 app.MapHealthChecks("/health");
 
-app.MapPost("/answer", async (Question asked, IChatClient client, CancellationToken cancellationToken) =>
+app.MapPost("/answer", async Task<IResult> (Question asked, IChatClient client, CancellationToken cancellationToken) =>
 {
-    ChatResponse response = await client.GetResponseAsync(asked.Text, new ChatOptions { Temperature = 0, MaxOutputTokens = 512 }, cancellationToken);
-    string thought = string.Concat(response.Messages.SelectMany(m => m.Contents).OfType<TextReasoningContent>().Select(c => c.Text));
-    return new Answer(response.Text, thought, response.ModelId, response.Usage?.OutputTokenCount);
+    if (string.IsNullOrWhiteSpace(asked.Text)) return TypedResults.BadRequest("""Send {"question": "…"}.""");
+    try
+    {
+        ChatResponse response = await client.GetResponseAsync(asked.Text, new ChatOptions { Temperature = 0, MaxOutputTokens = 512 }, cancellationToken);
+        string thought = string.Concat(response.Messages.SelectMany(m => m.Contents).OfType<TextReasoningContent>().Select(c => c.Text));
+        return TypedResults.Ok(new Answer(response.Text, thought, response.ModelId, response.Usage?.OutputTokenCount));
+    }
+    catch (ContextLengthException e) { return TypedResults.BadRequest(e.Message); }
+    catch (EngineBusyException) { return TypedResults.StatusCode(StatusCodes.Status503ServiceUnavailable); } // too many requests wait already
 });
 
 // Server-sent events; when the browser goes away, the token is cancelled and the model stops.
@@ -35,6 +42,6 @@ static async IAsyncEnumerable<SseItem<string>> Stream(string question, IChatClie
             else if (content is TextContent text) yield return new SseItem<string>(text.Text, "answer");
 }
 
-internal sealed record Question([property: System.Text.Json.Serialization.JsonPropertyName("question")] string Text);
+internal sealed record Question([property: System.Text.Json.Serialization.JsonPropertyName("question")] string? Text);
 
 internal sealed record Answer(string Text, string Thought, string? Model, long? Tokens);

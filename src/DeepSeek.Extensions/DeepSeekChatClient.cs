@@ -149,6 +149,6 @@ internal sealed partial class DeepSeekChatClient(Func<CancellationToken, ValueTa
         AdditionalCounts = usage.DraftedTokens == 0 ? null : new() { ["DraftedTokenCount"] = usage.DraftedTokens, ["AcceptedTokenCount"] = usage.AcceptedTokens },
     };
 
-    [LoggerMessage(LogLevel.Warning, "ChatOptions.ModelId asks for '{Asked}', this client runs '{Model}' and answers with it.")]
+    [LoggerMessage(1, LogLevel.Warning, "ChatOptions.ModelId asks for '{Asked}', this client runs '{Model}' and answers with it.")]
     private partial void Foreign(string asked, string model);
 }

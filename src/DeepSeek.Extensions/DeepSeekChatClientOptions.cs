@@ -101,7 +101,7 @@ public sealed class DeepSeekChatClientOptions
     internal IEnumerable<string> Failures()
     {
         if (string.IsNullOrWhiteSpace(Path)) yield return "Path is empty; expected a GGUF file or a Hugging Face folder.";
-        else if (!File.Exists(Path) && !Directory.Exists(Path)) yield return $"Path is '{Path}', and there is no such file or folder.";
+        else if (!File.Exists(Path) && !Directory.Exists(Path)) yield return $"Path is '{Path}', and there is no such file or folder (looked for {System.IO.Path.GetFullPath(Path)}).";
         if (!Enum.IsDefined(WarmUp)) yield return $"WarmUp is {WarmUp}, expected one of {string.Join(", ", Enum.GetNames<ModelWarmUp>())}.";
         foreach (string failure in LanguageModel.Validate(ToModelOptions(null))) yield return failure + ".";
     }

@@ -87,19 +87,19 @@ public sealed partial class LanguageModelLoader : IAsyncDisposable, IDisposable
     /// <inheritdoc/>
     public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
 
-    [LoggerMessage(LogLevel.Information, "Loading the model '{Path}'.")]
+    [LoggerMessage(1, LogLevel.Information, "Loading the model '{Path}'.")]
     private partial void Loading(string path);
 
-    [LoggerMessage(LogLevel.Debug, "{Stage}: {Percent} %.")]
+    [LoggerMessage(2, LogLevel.Debug, "{Stage}: {Percent} %.")]
     private partial void Progressed(string stage, int percent);
 
-    [LoggerMessage(LogLevel.Information, "Loaded in {Milliseconds:0} ms: {Info}")]
+    [LoggerMessage(3, LogLevel.Information, "Loaded in {Milliseconds:0} ms: {Info}")]
     private partial void Loaded(string info, double milliseconds);
 
-    [LoggerMessage(LogLevel.Warning, "{Warning}")]
+    [LoggerMessage(4, LogLevel.Warning, "{Warning}")]
     private partial void Warning(string warning);
 
-    [LoggerMessage(LogLevel.Error, "The model '{Path}' could not be loaded.")]
+    [LoggerMessage(5, LogLevel.Error, "The model '{Path}' could not be loaded.")]
     private partial void Failed(Exception exception, string path);
 
     private sealed class LogProgress(LanguageModelLoader loader) : IProgress<LoadProgress>

@@ -41,7 +41,9 @@ public class SampleTests(Models models)
     [Fact]
     public async Task WebApiAnswersAndStreams()
     {
-        using Process server = Start("WebApi", ["--urls=http://127.0.0.1:0", $"--DeepSeek:Path={Models.TinyPath}"]);
+        // As its first line says: dotnet run would start a web project in its own folder, and the path would lead nowhere.
+        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
+        using Process server = Start("run", "--no-build", "-c", configuration, "--project", "samples/WebApi", "--", "--urls=http://127.0.0.1:0", "--DeepSeek:Path=samples/models/tiny-reasoner");
         try
         {
             string? address = null;
@@ -61,10 +63,12 @@ public class SampleTests(Models models)
             Assert.Contains("event: thought", events, StringComparison.Ordinal);
             Assert.Contains("event: answer", events, StringComparison.Ordinal);
             Assert.Equal("Healthy", await http.GetStringAsync("/health"));
+            HttpResponseMessage empty = await http.PostAsJsonAsync("/answer", new { });
+            Assert.Equal(System.Net.HttpStatusCode.BadRequest, empty.StatusCode);
         }
         finally
         {
-            server.Kill();
+            server.Kill(entireProcessTree: true);
             await server.WaitForExitAsync();
         }
     }
@@ -102,7 +106,8 @@ public class SampleTests(Models models)
 
     private static async Task<(string Output, string Errors)> RunAsync(string sample, string input, params string[] arguments)
     {
-        using Process process = Start(sample, arguments);
+        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name; // built beside the tests, in the same one
+        using Process process = Start([Path.Combine(Models.Root, "samples", sample, "bin", configuration, "net10.0", $"{sample}.dll"), .. arguments]);
         await process.StandardInput.WriteAsync(input);
         process.StandardInput.Close();
         Task<string> output = process.StandardOutput.ReadToEndAsync(), errors = process.StandardError.ReadToEndAsync();
@@ -111,14 +116,8 @@ public class SampleTests(Models models)
         return (await output, await errors);
     }
 
-    /// <summary>Built beside the tests, in the same configuration.</summary>
-    private static Process Start(string sample, string[] arguments)
+    private static Process Start(params string[] arguments) => Process.Start(new ProcessStartInfo("dotnet", arguments)
     {
-        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
-        string dll = Path.Combine(Models.Root, "samples", sample, "bin", configuration, "net10.0", $"{sample}.dll");
-        return Process.Start(new ProcessStartInfo("dotnet", [dll, .. arguments])
-        {
-            WorkingDirectory = Models.Root, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, StandardOutputEncoding = Encoding.UTF8,
-        })!;
-    }
+        WorkingDirectory = Models.Root, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, StandardOutputEncoding = Encoding.UTF8,
+    })!;
 }
