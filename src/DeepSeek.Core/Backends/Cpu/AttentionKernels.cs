@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
+using DeepSeek.Backends.Cpu.Dot;
 
 namespace DeepSeek.Backends.Cpu;
 
@@ -35,6 +36,12 @@ internal static unsafe class AttentionKernels
                 if (Avx512F.IsSupported && TFormat.IsSixteenBit && size - d >= 32)
                 {
                     TransposePairs<TFormat>(rows, first + d, to, stride);
+                    d += 32;
+                    continue;
+                }
+                if (Avx512F.IsSupported && TFormat.IsBytes && size - d >= 32 && (first + d) % 32 == 0)
+                {
+                    TransposeBytes(rows, width, first + d, to, stride);
                     d += 32;
                     continue;
                 }
@@ -98,6 +105,36 @@ internal static unsafe class AttentionKernels
             c.Store(packed + (8 + j) * stride);
             d.Store(packed + (12 + j) * stride);
         }
+    }
+
+    /// <summary>16 rows of 32 bytes that share a scale: fours of bytes are transposed as one, then parted.</summary>
+    [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void TransposeBytes(nint* rows, int width, int at, float* packed, int stride)
+    {
+        int offset = (width + 3) / 4 * 4 + at / 8;
+        // In registers: a vector of numbers that were just stored one by one would wait for the stores.
+        Vector512<float> scale = Vector512.Create(
+            *(float*)(rows[0] + offset), *(float*)(rows[1] + offset), *(float*)(rows[2] + offset), *(float*)(rows[3] + offset), *(float*)(rows[4] + offset), *(float*)(rows[5] + offset),
+            *(float*)(rows[6] + offset), *(float*)(rows[7] + offset), *(float*)(rows[8] + offset), *(float*)(rows[9] + offset), *(float*)(rows[10] + offset), *(float*)(rows[11] + offset),
+            *(float*)(rows[12] + offset), *(float*)(rows[13] + offset), *(float*)(rows[14] + offset), *(float*)(rows[15] + offset));
+        PanelRows sixteen = new((byte**)rows);
+        for (int d = 0; d < 32; d += 16, packed += 16L * stride)
+        {
+            sixteen.Columns(at + d, out Vector512<byte> c0, out Vector512<byte> c1, out Vector512<byte> c2, out Vector512<byte> c3);
+            PartFour(c0.AsInt32(), scale, packed, stride);
+            PartFour(c1.AsInt32(), scale, packed + 4L * stride, stride);
+            PartFour(c2.AsInt32(), scale, packed + 8L * stride, stride);
+            PartFour(c3.AsInt32(), scale, packed + 12L * stride, stride);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PartFour(Vector512<int> fours, Vector512<float> scale, float* to, int stride)
+    {
+        (Vector512.ConvertToSingle(fours << 24 >> 24) * scale).Store(to);
+        (Vector512.ConvertToSingle(fours << 16 >> 24) * scale).Store(to + stride);
+        (Vector512.ConvertToSingle(fours << 8 >> 24) * scale).Store(to + 2 * stride);
+        (Vector512.ConvertToSingle(fours >> 24) * scale).Store(to + 3 * stride);
     }
 
     /// <summary>16 rows of 32 numbers of 16 bits: pairs of neighbours are transposed as one, then parted.</summary>
@@ -194,6 +231,13 @@ internal static unsafe class AttentionKernels
             Sse.Prefetch1((byte*)keys[row] + keyByte + line);
             Sse.Prefetch1((byte*)values[row] + valueByte + line);
         }
+    }
+
+    /// <summary>Asks for a cache line of each of 32 rows.</summary>
+    public static void Fetch(nint* rows, long offset)
+    {
+        if (!Sse.IsSupported) return;
+        for (int i = 0; i < PanelKeys; i++) Sse.Prefetch0((byte*)rows[i] + offset);
     }
 
     /// <summary>How many rows a kernel works on, as a type argument: each count is compiled on its own, with its sums in registers.</summary>
@@ -317,7 +361,7 @@ internal static unsafe class AttentionKernels
         for (int k = 0; k < keys; k++, p++)
         {
             byte* row = (byte*)values[k];
-            Vector512<float> v0 = TFormat.Load(row, width, at), v1 = TFormat.Load(row, width, at + 16);
+            TFormat.LoadTwo(row, width, at, out Vector512<float> v0, out Vector512<float> v1);
             Add(p[0], v0, v1, ref a0, ref b0);
             if (TRows.Count > 1) Add(p[ChunkKeys], v0, v1, ref a1, ref b1);
             if (TRows.Count > 2) Add(p[2 * ChunkKeys], v0, v1, ref a2, ref b2);

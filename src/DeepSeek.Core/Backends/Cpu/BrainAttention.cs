@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 
 namespace DeepSeek.Backends.Cpu;
 
-/// <summary>Packs for attention by products of bfloat16 (<see cref="BrainPanels"/> says how panels and tiles look): for many queries over a cache of bfloat16.</summary>
+/// <summary>Packs for attention by products of bfloat16 (<see cref="BrainPanels"/> says how panels and tiles look): for many queries over a cache of bfloat16, or of bytes, which are made bfloat16 a chunk at a time.</summary>
 internal static unsafe class BrainAttention
 {
     /// <summary>Tokens of a sequence in a step from which on it is used: fewer are computed as single tokens are.</summary>
@@ -31,6 +31,22 @@ internal static unsafe class BrainAttention
             Vector512<ulong> pairs = rounded.AsUInt64();
             (pairs >>> 16 & Vector512.Create(0xFFFFul) | pairs >>> 32 & Vector512.Create(0xFFFF_0000ul)).AsUInt32().Store(words);
             for (int p = 0, end = Math.Min(16, count - i); p < end; p += 2, tile += tokens) *tile = words[p];
+        }
+    }
+
+    /// <summary>Numbers [first, first + size) of rows of bytes as bfloat16, to nearest, ties to even; the addresses become those of the results. size: a multiple of 32.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Narrow(nint* rows, int count, int width, int first, int size, ushort* to)
+    {
+        for (int k = 0; k < count; k++, to += size)
+        {
+            byte* row = (byte*)rows[k];
+            for (int d = 0; d < size; d += 32)
+            {
+                Q8Rows.LoadTwo(row, width, first + d, out Vector512<float> low, out Vector512<float> high);
+                Vector512.Narrow(CacheRows.ToBrain(low.AsUInt32()), CacheRows.ToBrain(high.AsUInt32())).Store(to + d);
+            }
+            rows[k] = (nint)to;
         }
     }
 

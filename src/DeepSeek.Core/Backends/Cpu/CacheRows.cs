@@ -33,7 +33,7 @@ internal static unsafe class CacheRows
 
     /// <summary>The bits of the nearest bfloat16, of NaN a NaN's.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<uint> ToBrain(Vector512<uint> bits)
+    internal static Vector512<uint> ToBrain(Vector512<uint> bits)
     {
         Vector512<uint> rounded = (bits + Vector512.Create(0x7FFFu) + (bits >>> 16 & Vector512.Create(1u))) >>> 16;
         Vector512<uint> isNan = Vector512.GreaterThan(bits & Vector512.Create(0x7FFF_FFFFu), Vector512.Create(0x7F80_0000u));

@@ -16,6 +16,12 @@ internal unsafe interface IRowFormat
     /// <param name="at">The first number.</param>
     static abstract Vector512<float> Load(byte* row, int width, int at);
 
+    /// <summary>Numbers [at, at + 32) of a row.</summary>
+    static abstract void LoadTwo(byte* row, int width, int at, out Vector512<float> first, out Vector512<float> second);
+
+    /// <summary>Whether numbers are bytes with a scale for each 32.</summary>
+    static virtual bool IsBytes => false;
+
     /// <summary>Whether a number is 16 bits and nothing else, so that <see cref="Expand"/> can be used.</summary>
     static abstract bool IsSixteenBit { get; }
 
@@ -29,6 +35,13 @@ internal readonly unsafe struct F32Rows : IRowFormat
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(byte* row, int width, int at) => Vector512.Load((float*)row + at);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void LoadTwo(byte* row, int width, int at, out Vector512<float> first, out Vector512<float> second)
+    {
+        first = Load(row, width, at);
+        second = Load(row, width, at + 16);
+    }
+
     public static bool IsSixteenBit => false;
 
     public static Vector512<float> Expand(Vector512<uint> bits) => throw new NotSupportedException();
@@ -39,6 +52,13 @@ internal readonly unsafe struct BF16Rows : IRowFormat
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(byte* row, int width, int at) => Expand(F16Rows.Widen(Vector256.Load((ushort*)row + at)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void LoadTwo(byte* row, int width, int at, out Vector512<float> first, out Vector512<float> second)
+    {
+        first = Load(row, width, at);
+        second = Load(row, width, at + 16);
+    }
 
     public static bool IsSixteenBit => true;
 
@@ -51,6 +71,13 @@ internal readonly unsafe struct F16Rows : IRowFormat
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(byte* row, int width, int at) => Expand(Widen(Vector256.Load((ushort*)row + at)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void LoadTwo(byte* row, int width, int at, out Vector512<float> first, out Vector512<float> second)
+    {
+        first = Load(row, width, at);
+        second = Load(row, width, at + 16);
+    }
 
     public static bool IsSixteenBit => true;
 
@@ -93,6 +120,22 @@ internal readonly unsafe struct Q8Rows : IRowFormat
             scale = Vector512.ConditionalSelect(Vector512.LessThan(Vector512<int>.Indices, Vector512.Create(left)).AsSingle(), scale, next);
         }
         return numbers * scale;
+    }
+
+    public static bool IsBytes => true;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void LoadTwo(byte* row, int width, int at, out Vector512<float> first, out Vector512<float> second)
+    {
+        if ((at & 31) != 0)
+        {
+            first = Load(row, width, at);
+            second = Load(row, width, at + 16);
+            return;
+        }
+        Vector512<float> scale = Vector512.Create(((float*)(row + (width + 3) / 4 * 4))[at / 32]);
+        first = Vector512.ConvertToSingle(Widen(Vector128.Load((sbyte*)row + at))) * scale;
+        second = Vector512.ConvertToSingle(Widen(Vector128.Load((sbyte*)row + at + 16))) * scale;
     }
 
     public static bool IsSixteenBit => false;

@@ -87,10 +87,11 @@ internal static unsafe class TiledAttention
             partials += (long)ChunkCount(s) * shape.KeyHeads * PartialLength(rows, sums);
         }
         float* results = (float*)scratch.Rent(partials * sizeof(float));
-        long buffer = BufferLength(shape, tileRows, sums);
+        if (cache.Format is not (CacheFormat.BF16 or CacheFormat.Q8) || shape.KeySize % 32 != 0) brains = null;
+        bool narrows = brains is not null && cache.Format == CacheFormat.Q8;
+        long buffer = BufferLength(shape, tileRows, sums) + (narrows ? Chunk * (shape.KeySize + sums) / 2 : 0);
         float* buffers = (float*)scratch.Rent(buffer * pool.ThreadCount * sizeof(float));
 
-        if (cache.Format != CacheFormat.BF16 || shape.KeySize % 32 != 0) brains = null;
         pool.Run(new TileWork(shape, step, cache, brains, (nint)work, (nint)results, (nint)buffers, buffer, tileRows, sums), count);
         if (mergeCount > 0) pool.Run(new MergeWork(shape, step, (nint)merges, (nint)results, sums), mergeCount);
         scratch.Release(mark);
@@ -183,6 +184,12 @@ internal static unsafe class TiledAttention
             for (int k = 0; k < padded; k += Panel)
             {
                 AttentionKernels.Pack<TFormat>(memory.Keys + k, keyWidth, head * shape.KeySize, shape.KeySize, memory.Packed, Panel);
+                if (TFormat.IsBytes)
+                {
+                    // Scales lie behind the numbers of all heads.
+                    AttentionKernels.Fetch(memory.Values + k, (valueWidth + 3) / 4 * 4 + head * shape.ValueSize / 8);
+                    if (k + Panel < padded) AttentionKernels.Fetch(memory.Keys + k + Panel, (keyWidth + 3) / 4 * 4 + head * shape.KeySize / 8);
+                }
                 // The values of these keys and the next keys are asked for on the way.
                 AttentionKernels.Ahead ahead = new(memory.Keys + (k + Panel < padded ? k + Panel : k), cache.Bytes(head * shape.KeySize),
                     memory.Values + k, cache.Bytes(head * shape.ValueSize), shift);
@@ -214,10 +221,18 @@ internal static unsafe class TiledAttention
             int start = chunk * Chunk, from = Math.Max(0, shape.FirstPosition - start), tokens = brains!.Tokens;
             int keys = Limit(tile, sequence, tile.Rows - 1, start), padded = (keys + Panel - 1) & -Panel, even = (keys + 7) & -8;
             Locate(sequence, start, keys, padded, from, memory.Keys, memory.Values);
+            int firstKey = head * shape.KeySize, firstValue = head * shape.ValueSize;
+            if (cache.Format == CacheFormat.Q8)
+            {
+                // Bytes become bfloat16 beside the cache.
+                BrainAttention.Narrow(memory.Keys, padded, cache.Width(shape.KeyStream), firstKey, shape.KeySize, memory.Narrowed);
+                BrainAttention.Narrow(memory.Values, padded, cache.Width(shape.ValueStream), firstValue, sums, memory.Narrowed + Chunk * shape.KeySize);
+                firstKey = firstValue = 0;
+            }
             long queryTile = 2L * shape.KeySize * tokens, weightTile = 2L * even * tokens;
             for (int k = 0; k < padded; k += Panel)
             {
-                AttentionKernels.PackPairs(memory.Keys + k, head * shape.KeySize, shape.KeySize, memory.Packed);
+                AttentionKernels.PackPairs(memory.Keys + k, firstKey, shape.KeySize, memory.Packed);
                 // Rows that see none of these keys are left out, tile by tile.
                 int first = Math.Max(0, (start + k - sequence.FirstPosition) * shape.Group - tile.FirstRow) / tokens;
                 brains.Run((byte*)memory.Packed, (byte*)memory.Queries + first * queryTile, queryTile, shape.KeySize / 8, Panel, tile.Rows - first * tokens,
@@ -233,7 +248,7 @@ internal static unsafe class TiledAttention
             }
             for (int d = 0; d < shape.ValueSize; d += 32)
             {
-                BrainAttention.PackValues(memory.Values, even, head * shape.ValueSize + d, (uint*)memory.ValuePanel);
+                BrainAttention.PackValues(memory.Values, even, firstValue + d, (uint*)memory.ValuePanel);
                 brains.Run((byte*)memory.ValuePanel, memory.Weights, weightTile, even / 8, Panel, tile.Rows, memory.Products, Panel);
                 for (int r = 0; r < tile.Rows; r++) AttentionKernels.Merge(memory.Sums + r * sums + d, memory.Products + r * Panel, memory.Keep[r], memory.Take[r]);
             }
@@ -343,6 +358,7 @@ internal static unsafe class TiledAttention
             Total = Largest + rows;
             Keep = Total + rows;
             Take = Keep + rows;
+            Narrowed = (ushort*)(Take + rows);
         }
 
         public float* Queries { get; }
@@ -354,6 +370,10 @@ internal static unsafe class TiledAttention
         public float* Keep { get; }
         public float* Take { get; }
         public byte* Weights { get; }
+
+        /// <summary>A chunk's keys, then its values, as bfloat16: where the cache is of bytes.</summary>
+        public ushort* Narrowed { get; }
+
         public float* ValuePanel { get; }
         public float* Products { get; }
         public nint* Keys { get; }
