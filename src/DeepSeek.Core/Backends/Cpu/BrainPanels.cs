@@ -25,11 +25,13 @@ internal static unsafe class BrainPanels
     /// <summary>Bytes of working memory that <see cref="PackWeights"/> wants.</summary>
     public static long ScratchBytes(int columns) => (long)Steps(columns) * StepColumns * (HalfRows * sizeof(ushort) + sizeof(float)) + 128;
 
-    /// <summary>Packs rows [first, first + count), at most 32.</summary>
+    /// <summary>Columns with the zeros behind the last.</summary>
+    public static int Padded(int columns) => Steps(columns) * StepColumns;
+
+    /// <summary>Packs rows [first, first + count), at most 32, with so many columns: zeros behind the last.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void PackWeights(Capabilities capabilities, Weight w, int first, int count, byte* panel, byte* scratch)
+    public static void PackWeights(Capabilities capabilities, Weight w, int first, int count, int padded, byte* panel, byte* scratch)
     {
-        int padded = Steps(w.Columns) * StepColumns;
         float* row = (float*)scratch;
         ushort* brains = (ushort*)(row + padded);
         byte** addresses = stackalloc byte*[HalfRows];
@@ -83,7 +85,7 @@ internal static unsafe class BrainPanels
     }
 
     /// <summary>float32 to bfloat16, to nearest, ties to even; a whole number of 8.</summary>
-    private static void Narrow(float* from, ushort* to, int count)
+    public static void Narrow(float* from, ushort* to, int count)
     {
         for (int i = 0; i < count; i += 8)
         {

@@ -1,5 +1,6 @@
 using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
+using DeepSeek.Backends.Cpu.Assembly;
 
 namespace DeepSeek.Backends.Cpu;
 
@@ -35,7 +36,7 @@ internal sealed record Capabilities(bool Avx2, bool AvxVnni, bool Avx512, bool A
         bool avx2 = System.Runtime.Intrinsics.X86.Avx2.IsSupported && Fma.IsSupported && Allowed("AVX2", "AVX");
         bool avx512 = avx2 && Avx512F.IsSupported && Avx512BW.IsSupported && Avx512DQ.IsSupported && Avx512F.VL.IsSupported && Allowed("AVX512", "AVX512F");
         (bool vnni512, bool bf16, bool amxInt8, bool amxBf16) = avx512 ? Leaf7() : default;
-        bool amx = Allowed("AMX");
+        bool amx = Allowed("AMX") && (amxInt8 || amxBf16) && TileState.Granted;
         return new Capabilities(
             Avx2: avx2,
             AvxVnni: avx2 && System.Runtime.Intrinsics.X86.AvxVnni.IsSupported && Allowed("AVXVNNI", "AVX_VNNI"),
@@ -48,7 +49,7 @@ internal sealed record Capabilities(bool Avx2, bool AvxVnni, bool Avx512, bool A
             ArmDot: Dp.IsSupported && Allowed("DP", "DOTPROD"));
     }
 
-    /// <summary>CPUID leaf 7 (Intel SDM vol. 2A, table 3-8); the operating system's part is vouched for by Avx512F.IsSupported, that of AMX by asking for permission.</summary>
+    /// <summary>CPUID leaf 7 (Intel SDM vol. 2A, table 3-8); the operating system's part is vouched for by Avx512F.IsSupported, that of AMX by <see cref="TileState"/>.</summary>
     private static (bool Vnni, bool Bf16, bool AmxInt8, bool AmxBf16) Leaf7()
     {
         if (!X86Base.IsSupported || X86Base.CpuId(0, 0).Eax < 7) return default;

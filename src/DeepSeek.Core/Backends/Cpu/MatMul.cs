@@ -29,6 +29,9 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     /// <summary>The same where the products are of bfloat16, which rounds the activations: prompts that take no time anyway are not worth their nearly tied experts.</summary>
     internal const int ManyBrainTokens = 10;
 
+    /// <summary>From so many tokens on, AMX tiles multiply, where there are any: a whole block of tokens. (Not measured: no machine at hand has them.)</summary>
+    internal const int ManyTileTokens = TilePanels.Tokens;
+
     private readonly List<Part> parts = [];
     private nint workerScratch;
     private long workerBytes;
@@ -133,12 +136,11 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     {
         Part p = parts[index];
         PanelKernel? kernel = Packs(p);
-        bool bytes = p.Weight.Blocks is not null, stored = kernel is null && p.Weight.Kernel is not null;
-        if (kernel is null && !stored) return p;
+        if (kernel is null && p.Weight.Kernel is null) return p;
         for (int i = index - 1; i >= 0; i--)
         {
             Part before = parts[i];
-            if (before.Tiles != 0 && before.Kernel?.Tokens == kernel?.Tokens && before.Input == p.Input && before.Weight.Blocks is not null == bytes)
+            if (before.Tiles != 0 && before.Kernel?.Tokens == kernel?.Tokens && before.Kernel?.Layout == kernel?.Layout && before.Input == p.Input)
                 return p with { Kernel = kernel, Tiles = before.Tiles, TileBytes = before.TileBytes };
         }
         if (kernel is null)
@@ -148,7 +150,12 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
             return p;
         }
         int tiles = (p.Input.Rows + kernel.Tokens - 1) / kernel.Tokens, columns = p.Input.Columns;
-        long tileBytes = bytes ? columns / 32 * (long)BytePanels.TileStep(kernel.Tokens) : BrainPanels.TileBytes(columns, kernel.Tokens);
+        long tileBytes = kernel.Layout switch
+        {
+            PanelLayout.Bytes => columns / 32 * (long)BytePanels.TileStep(kernel.Tokens),
+            PanelLayout.Brains => BrainPanels.TileBytes(columns, kernel.Tokens),
+            _ => TilePanels.Bytes(columns),
+        };
         p = p with { Kernel = kernel, Tiles = (nint)scratch.Rent(tiles * tileBytes), TileBytes = tileBytes };
         pool.Run(new Tiling(p), tiles);
         return p;
@@ -158,6 +165,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     private PanelKernel? Packs(Part p)
     {
         int tokens = p.Input.Rows;
+        if (kernels.Tiles is { } onTiles && tokens >= ManyTileTokens && !p.Weight.IsPlainSum && !reproducible) return onTiles;
         if (p.Weight.Blocks is { } format)
         {
             bool stored = p.Weight.Kernel is not null;
@@ -172,6 +180,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     {
         int columns = p.Weight.Columns;
         if (p.Kernel is null) return Math.Max(IntegerDot.ScratchBytes(columns), FloatDot.ScratchBytes(columns));
+        if (p.Kernel.Layout == PanelLayout.Tiles) return TilePanels.Bytes(columns) + TilePanels.ScratchBytes(p.Weight);
         return p.Weight.Blocks is { } format ? columns / 32 * (long)BytePanels.PanelStep(format) + BytePanels.ScratchBytes(columns) : BrainPanels.PanelBytes(columns) + BrainPanels.ScratchBytes(columns);
     }
 
@@ -221,7 +230,12 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     {
         int columns = p.Weight.Columns;
         long steps;
-        if (p.Weight.Blocks is { } format)
+        if (p.Kernel!.Layout == PanelLayout.Tiles)
+        {
+            steps = TilePanels.Steps(columns);
+            TilePanels.PackWeights(capabilities, p.Weight, first, count, working, working + TilePanels.Bytes(columns));
+        }
+        else if (p.Weight.Blocks is { } format)
         {
             steps = columns / 32;
             BytePanels.PackWeights(capabilities, format, p.Weight.Source, first, count, working, working + steps * BytePanels.PanelStep(format));
@@ -229,9 +243,9 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         else
         {
             steps = BrainPanels.Steps(columns);
-            BrainPanels.PackWeights(capabilities, p.Weight.Source, first, count, working, working + BrainPanels.PanelBytes(columns));
+            BrainPanels.PackWeights(capabilities, p.Weight.Source, first, count, BrainPanels.Padded(columns), working, working + BrainPanels.PanelBytes(columns));
         }
-        p.Kernel!.Run(working, (byte*)p.Tiles, p.TileBytes, steps, count, p.Input.Rows, (float*)y.Address + first, y.Stride,
+        p.Kernel.Run(working, (byte*)p.Tiles, p.TileBytes, steps, count, p.Input.Rows, (float*)y.Address + first, y.Stride,
             (byte*)p.Weight.Source.Row(first + count), following * p.Weight.Source.RowBytes);
     }
 
@@ -241,7 +255,8 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         {
             int first = item * p.Kernel!.Tokens, count = Math.Min(p.Kernel.Tokens, p.Input.Rows - first);
             byte* tile = (byte*)p.Tiles + item * p.TileBytes;
-            if (p.Weight.Blocks is not null) BytePanels.PackTokens(p.Quantised, first, count, p.Kernel.Tokens, tile);
+            if (p.Kernel.Layout == PanelLayout.Tiles) TilePanels.PackTokens(p.Input, first, count, tile);
+            else if (p.Weight.Blocks is not null) BytePanels.PackTokens(p.Quantised, first, count, p.Kernel.Tokens, tile);
             else BrainPanels.PackTokens(p.Input, first, count, p.Kernel.Tokens, tile);
         }
     }

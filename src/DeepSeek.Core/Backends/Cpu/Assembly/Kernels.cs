@@ -20,9 +20,12 @@ internal sealed unsafe class Kernels : IDisposable
     /// <summary>What the processor may be asked to do.</summary>
     public Capabilities Capabilities { get; }
 
-    public Kernels(Capabilities capabilities)
+    /// <param name="capabilities">What may be used.</param>
+    /// <param name="tiles">The product on AMX tiles to use in place of the processor's own (an emulated one); null: that one, where there is one.</param>
+    public Kernels(Capabilities capabilities, PanelKernel? tiles = null)
     {
         Capabilities = capabilities;
+        Tiles = tiles;
         if (!capabilities.Avx512Vnni || !capabilities.Avx512Vbmi) return;
         (DType Type, byte[] One, byte[] Two, byte[] Four, byte[] Eight)[] sources =
         [
@@ -43,15 +46,20 @@ internal sealed unsafe class Kernels : IDisposable
             (32, false, 6, [.. KernelCode.Bytesx6]), (32, true, 6, [.. KernelCode.BytesWithMinimax6]), (16, false, 6, [.. KernelCode.BytesInSixteensx6]),
             (16, true, 4, [.. KernelCode.BytesInSixteensWithMinimax4]), (16, true, 6, [.. KernelCode.BytesInSixteensWithMinimax6]),
         ];
-        int bytesOfPanels = panels.Sum(p => NativeCode.BytesOf(p.Code.Length)) + NativeCode.BytesOf(KernelCode.Brains.Length);
+        int bytesOfPanels = panels.Sum(p => NativeCode.BytesOf(p.Code.Length)) + NativeCode.BytesOf(KernelCode.Brains.Length) + NativeCode.BytesOf(KernelCode.TileBrains.Length);
         code = NativeCode.TryCreate(bytesOfPanels + sources.Sum(s => NativeCode.BytesOf(s.One.Length) + NativeCode.BytesOf(s.Two.Length) + NativeCode.BytesOf(s.Four.Length) + NativeCode.BytesOf(s.Eight.Length)));
         if (code is null) return;
         foreach ((DType type, byte[] one, byte[] two, byte[] four, byte[] eight) in sources)
             dots.Add(type, new DotKernel(Math.Max(32, BlockFormat.Of(type)!.Elements), code.Add(one), code.Add(two), code.Add(four), code.Add(eight)));
         const int BrainTokens = 12;
-        foreach ((int group, bool minima, int tokens, byte[] machine) in panels) bytes.Add((group, minima, tokens), new PanelKernel(code.Add(machine), tokens));
-        if (capabilities.Avx512Bf16) Brains = new PanelKernel(code.Add(KernelCode.Brains), BrainTokens);
-        if (code.TrySeal()) return;
+        foreach ((int group, bool minima, int tokens, byte[] machine) in panels) bytes.Add((group, minima, tokens), new VectorPanelKernel(code.Add(machine), tokens, PanelLayout.Bytes));
+        if (capabilities.Avx512Bf16) Brains = new VectorPanelKernel(code.Add(KernelCode.Brains), BrainTokens, PanelLayout.Brains);
+        TilePanelKernel? onTiles = capabilities.AmxBf16 && tiles is null ? new(code.Add(KernelCode.TileBrains)) : null;
+        if (code.TrySeal())
+        {
+            if (onTiles is not null && Works(onTiles, capabilities)) Tiles = onTiles;
+            return;
+        }
         dots.Clear();
         bytes.Clear();
         Brains = null;
@@ -59,6 +67,9 @@ internal sealed unsafe class Kernels : IDisposable
 
     /// <summary>The product of packed bfloat16 panels; null where there is none.</summary>
     public PanelKernel? Brains { get; }
+
+    /// <summary>The product on AMX tiles, of bfloat16; null where there is none.</summary>
+    public PanelKernel? Tiles { get; }
 
     /// <summary>
     /// The product of packed byte panels of a format: assembled, with the tile that fits the count of tokens best, or else by .NET's intrinsics; null where there is none.
@@ -69,7 +80,7 @@ internal sealed unsafe class Kernels : IDisposable
         (int, bool, int, int) key = (format.GroupElements, format.HasMinima, format.Least, format.Most);
         if (own.TryGetValue(key, out PanelKernel? kernel)) return kernel;
         delegate*<long*, void> product = PanelProduct.Of(Capabilities, format);
-        own.Add(key, kernel = product == null ? null : new PanelKernel(product, PanelProduct.Tokens, format.Least));
+        own.Add(key, kernel = product == null ? null : new VectorPanelKernel(product, PanelProduct.Tokens, format.Least));
         return kernel;
     }
 
@@ -128,8 +139,49 @@ internal sealed unsafe class Kernels : IDisposable
         }
     }
 
+    /// <summary>Whether a small product of bfloat16 is what it should be, whole blocks and the rest.</summary>
+    internal static bool Works(TilePanelKernel kernel, Capabilities capabilities)
+    {
+        const int Rows = 45, Columns = 80, Tokens = 71;
+        using ScratchArena scratch = new();
+        ushort* weights = (ushort*)scratch.Rent(Rows * Columns * sizeof(ushort));
+        uint state = 1;
+        for (int i = 0; i < Rows * Columns; i++)
+        {
+            state = state * 1664525 + 1013904223;
+            weights[i] = SmallFloats.ToBF16((int)state * 1e-9f);
+        }
+        Tensor x = new((nint)scratch.Rent(Tokens * Columns * sizeof(float)), Tokens, Columns, Columns), y = new((nint)scratch.Rent(Tokens * Rows * sizeof(float)), Tokens, Rows, Rows);
+        for (int i = 0; i < Tokens * Columns; i++)
+        {
+            state = state * 1664525 + 1013904223;
+            ((float*)x.Address)[i] = SmallFloats.FromBF16(SmallFloats.ToBF16((int)state * 1e-9f));
+        }
+        using CpuWeight w = new(new Weight("self-test", DType.BF16, Rows, Columns, (nint)weights), WeightRole.Matrix);
+        byte* panel = (byte*)scratch.Rent(TilePanels.Bytes(Columns)), working = (byte*)scratch.Rent(TilePanels.ScratchBytes(w));
+        const int Tiles = (Tokens + TilePanels.Tokens - 1) / TilePanels.Tokens;
+        byte* tiles = (byte*)scratch.Rent(TilePanels.Bytes(Columns) * Tiles);
+        for (int i = 0; i < Tiles; i++) TilePanels.PackTokens(x, i * TilePanels.Tokens, Math.Min(TilePanels.Tokens, Tokens - i * TilePanels.Tokens), tiles + i * TilePanels.Bytes(Columns));
+        for (int n = 0; n < Rows; n += PanelKernel.Rows)
+        {
+            int count = Math.Min(PanelKernel.Rows, Rows - n);
+            TilePanels.PackWeights(capabilities, w, n, count, panel, working);
+            kernel.Run(panel, tiles, TilePanels.Bytes(Columns), TilePanels.Steps(Columns), count, Tokens, (float*)y.Address + n, Rows);
+        }
+        double error = 0, size = 0;
+        for (int t = 0; t < Tokens; t++)
+            for (int n = 0; n < Rows; n++)
+            {
+                double sum = 0;
+                for (int k = 0; k < Columns; k++) sum += (double)SmallFloats.FromBF16(weights[n * Columns + k]) * ((float*)x.Address)[t * Columns + k];
+                double difference = ((float*)y.Address)[t * Rows + n] - sum;
+                (error, size) = (error + difference * difference, size + sum * sum);
+            }
+        return error <= 1e-9 * size;
+    }
+
     /// <summary>Which formats have assembled kernels, for people.</summary>
-    public override string ToString() => dots.Count > 0 ? "assembled kernels" : code is null ? "no assembled kernels" : "no assembled kernels (the system refuses executable memory)";
+    public override string ToString() => dots.Count > 0 ? Tiles is null ? "assembled kernels" : "assembled kernels, AMX tiles for many tokens" : code is null ? "no assembled kernels" : "no assembled kernels (the system refuses executable memory)";
 
     public void Dispose() => code?.Dispose();
 }

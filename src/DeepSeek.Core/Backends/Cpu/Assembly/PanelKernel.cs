@@ -2,30 +2,30 @@ using System.Runtime.Intrinsics.X86;
 
 namespace DeepSeek.Backends.Cpu.Assembly;
 
-/// <summary>
-/// A product of a panel of 32 packed weight rows with tiles of packed tokens, assembled or .NET's own; <see cref="BytePanels"/> and <see cref="BrainPanels"/> pack.
-/// </summary>
-internal sealed unsafe class PanelKernel(delegate* unmanaged<long*, void> kernel, int tokens)
+/// <summary>How a panel's product wants weights and tokens packed.</summary>
+internal enum PanelLayout
 {
-    private readonly delegate*<long*, void> own;
-    private readonly int least;
+    /// <summary><see cref="BytePanels"/>.</summary>
+    Bytes,
 
-    /// <param name="own">The product by .NET's intrinsics, which takes the same argument block.</param>
-    /// <param name="tokens">Tokens of a tile.</param>
-    /// <param name="least">The least whole number of the format.</param>
-    public PanelKernel(delegate*<long*, void> own, int tokens, int least) : this(null, tokens)
-    {
-        this.own = own;
-        this.least = least;
-    }
+    /// <summary><see cref="BrainPanels"/>.</summary>
+    Brains,
 
+    /// <summary><see cref="TilePanels"/>.</summary>
+    Tiles,
+}
+
+/// <summary>A product of a panel of 32 packed weight rows with tiles of packed tokens, assembled or .NET's own.</summary>
+internal abstract unsafe class PanelKernel(int tokens, PanelLayout layout)
+{
     /// <summary>Rows of a panel.</summary>
     public const int Rows = 32;
 
-    private const int Fields = 11, LinesAStep = 2, Line = 64;
-
     /// <summary>Tokens of a tile.</summary>
     public int Tokens { get; } = tokens;
+
+    /// <summary>How weights and tokens are packed.</summary>
+    public PanelLayout Layout { get; } = layout;
 
     /// <summary>y[t][n] of the panel's first <paramref name="rows"/> rows and <paramref name="tokenCount"/> tokens.</summary>
     /// <param name="panel">The packed panel.</param>
@@ -38,7 +38,27 @@ internal sealed unsafe class PanelKernel(delegate* unmanaged<long*, void> kernel
     /// <param name="stride">Numbers between tokens.</param>
     /// <param name="next">Memory that is read afterwards, and asked for meanwhile; or null.</param>
     /// <param name="nextBytes">Its size.</param>
-    public void Run(byte* panel, byte* tiles, long tileBytes, long steps, int rows, int tokenCount, float* y, int stride, byte* next = null, long nextBytes = 0)
+    public abstract void Run(byte* panel, byte* tiles, long tileBytes, long steps, int rows, int tokenCount, float* y, int stride, byte* next = null, long nextBytes = 0);
+}
+
+/// <summary>The products with vectors: sums of a tile stay in registers over all columns.</summary>
+internal sealed unsafe class VectorPanelKernel(delegate* unmanaged<long*, void> kernel, int tokens, PanelLayout layout) : PanelKernel(tokens, layout)
+{
+    private const int Fields = 11, LinesAStep = 2, Line = 64;
+
+    private readonly delegate*<long*, void> own;
+    private readonly int least;
+
+    /// <param name="own">The product of bytes by .NET's intrinsics, which takes the same argument block.</param>
+    /// <param name="tokens">Tokens of a tile.</param>
+    /// <param name="least">The least whole number of the format.</param>
+    public VectorPanelKernel(delegate*<long*, void> own, int tokens, int least) : this(null, tokens, PanelLayout.Bytes)
+    {
+        this.own = own;
+        this.least = least;
+    }
+
+    public override void Run(byte* panel, byte* tiles, long tileBytes, long steps, int rows, int tokenCount, float* y, int stride, byte* next = null, long nextBytes = 0)
     {
         long* fields = stackalloc long[Fields];
         fields[0] = (nint)panel;

@@ -38,6 +38,7 @@ internal static class KernelCatalogue
             yield return ($"BytesInSixteensWithMinimax{tokens}", new BytePanelAssembly(tokens, groups: 2, minima: true).Assemble());
         }
         yield return ("Brains", new BrainPanelAssembly(12).Assemble());
+        yield return ("TileBrains", new TilePanelAssembly().Assemble());
     }
 
     private static byte[] Levels(int offset, ReadOnlySpan<int> values)
