@@ -2,6 +2,7 @@ using System.Globalization;
 using DeepSeek.Backends;
 using DeepSeek.Gpu.Host;
 using DeepSeek.Gpu.Kernels;
+using DeepSeek.Tensors;
 
 namespace DeepSeek.Gpu;
 
@@ -71,6 +72,8 @@ public sealed class GpuDevice : ComputeDevice, IBackendDevice
             throw;
         }
     }
+
+    long IBackendDevice.BytesOf(DType type, long rows, int columns) => rows * GpuFormats.Of(type).RowBytes(columns, GpuFormats.UsualScaleShift);
 
     Backend IBackendDevice.CreateBackend(LanguageModelOptions options) => create(options);
 

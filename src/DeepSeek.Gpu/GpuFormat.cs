@@ -8,14 +8,20 @@ internal enum GpuFormat : byte { F32, F16, BF16, F8, Q8_0, Q4_0, Q4_1, Q5_0, Q5_
 
 internal static class GpuFormats
 {
+    /// <summary>Logarithm of the columns that share a scale in published float8 models.</summary>
+    public const int UsualScaleShift = 7;
+
     /// <summary>
     /// The device's form of a weight. IQ1, IQ2, IQ3 and TQ become <see cref="GpuFormat.Lattice"/> (10 bits a number, exact); vectors, and types that no model stores its matrices in, float32.
     /// </summary>
-    public static GpuFormat Of(Weight weight, WeightRole role) => role == WeightRole.Vector ? GpuFormat.F32 : weight.Type switch
+    public static GpuFormat Of(Weight weight, WeightRole role) => role == WeightRole.Vector || ScaleShift(weight) is null ? GpuFormat.F32 : Of(weight.Type);
+
+    /// <summary>The device's form of matrices of a type.</summary>
+    public static GpuFormat Of(DType type) => type switch
     {
         DType.F16 => GpuFormat.F16,
         DType.BF16 => GpuFormat.BF16,
-        DType.F8E4M3 when ScaleShift(weight) is not null => GpuFormat.F8,
+        DType.F8E4M3 => GpuFormat.F8,
         DType.Q8_0 => GpuFormat.Q8_0,
         DType.Q4_0 => GpuFormat.Q4_0,
         DType.Q4_1 => GpuFormat.Q4_1,

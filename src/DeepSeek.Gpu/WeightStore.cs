@@ -40,13 +40,6 @@ internal sealed class WeightStore<TThread, TMemory>(GpuRuntime<TThread, TMemory>
     /// <summary>Device memory taken.</summary>
     public long Bytes { get; private set; }
 
-    /// <summary>Bytes that a weight will take.</summary>
-    public static long BytesOf(Weight weight, WeightRole role)
-    {
-        GpuFormat format = GpuFormats.Of(weight, role);
-        return weight.Rows * format.RowBytes(weight.Columns, GpuFormats.ScaleShift(weight) ?? 0);
-    }
-
     /// <summary>Uploads a weight, if that has not happened.</summary>
     public PlacedMatrices<TMemory> Place(GpuWeight<TMemory> weight) => weight.Placed ??= Together([weight.Source], weight.Role);
 
@@ -68,13 +61,15 @@ internal sealed class WeightStore<TThread, TMemory>(GpuRuntime<TThread, TMemory>
     }
 
     /// <summary>
-    /// Uploads the matrices of latent attention's heads. They are small and every token uses all of them, so what is no plain number becomes float32; those that are stored the other way
-    /// round are turned: [rows, columns] is how they are multiplied.
+    /// Uploads the matrices of latent attention's heads. They are small and go with float32 activations, so block formats become float16 and float8 becomes float32; those that are stored the
+    /// other way round are turned: [rows, columns] is how they are multiplied.
     /// </summary>
     public PlacedMatrices<TMemory> Heads(IReadOnlyList<Weight> heads, bool turn)
     {
         Weight first = heads[0];
-        GpuFormat format = first.Type switch { DType.F16 => GpuFormat.F16, DType.BF16 => GpuFormat.BF16, _ => GpuFormat.F32 };
+        GpuFormat format = GpuFormats.Of(first, WeightRole.Matrix);
+        if (format.IsBlock()) format = GpuFormat.F16;
+        else if (format == GpuFormat.F8) format = GpuFormat.F32;
         (int rows, int columns) = turn ? (first.Columns, first.Rows) : (first.Rows, first.Columns);
         long rowBytes = format.RowBytes(columns, 0);
         (GpuBuffer<TMemory> buffer, long start) = Allocate(heads.Count * rows * rowBytes);

@@ -3,6 +3,7 @@ using DeepSeek.Backends;
 using DeepSeek.Core.Tests;
 using DeepSeek.Core.Tests.Models;
 using DeepSeek.Formats;
+using DeepSeek.Tensors;
 using Xunit.Abstractions;
 
 namespace DeepSeek.Gpu.Tests;
@@ -36,4 +37,15 @@ public class FormatTests(ITestOutputHelper output)
             Assert.True(error < Limit, $"{ids.Length} tokens: nmse {error:e2}");
         }
     }
+
+    /// <summary>What a plan counts: the device's form of a matrix may be larger than the file's.</summary>
+    [Theory]
+    [InlineData("Q8_0", 34 * 8)]
+    [InlineData("Q4_K", 144 + 4)] // its six-bit scales are bytes
+    [InlineData("Q6_K", 210)]
+    [InlineData("IQ2_XXS", 320)] // as signed bytes with a scale for every 16
+    [InlineData("F8_E4M3", 256 + 8)]
+    [InlineData("F64", 1024)] // as float32
+    public void BytesOfARowOf256(string type, int bytes)
+        => Assert.Equal(3 * ((bytes + 15) / 16 * 16), ((IBackendDevice)GpuDevice.Host).BytesOf(DTypes.FromName(type)!.Value, 3, 256));
 }

@@ -8,10 +8,11 @@ namespace DeepSeek.Generation;
 /// <summary>Where the parts of a model go, decided from the file's header before anything is loaded.</summary>
 /// <param name="Placement">What the device has.</param>
 /// <param name="Cache">The attention cache.</param>
-/// <param name="DeviceWeightBytes">Bytes of weights, as stored, that go to the device.</param>
+/// <param name="DeviceWeightBytes">Bytes of weights that go to the device, as it keeps them.</param>
 /// <param name="DeviceCacheBytes">Bytes of cache that go to the device.</param>
 /// <param name="Text">The same for people.</param>
-internal sealed record DevicePlan(Placement Placement, CachePlan Cache, long DeviceWeightBytes, long DeviceCacheBytes, string Text)
+/// <param name="Share">The part of the model's weights that goes to the device.</param>
+internal sealed record DevicePlan(Placement Placement, CachePlan Cache, long DeviceWeightBytes, long DeviceCacheBytes, string Text, double Share)
 {
     /// <summary>Of a device's free memory, what a model may take where nobody says: activations and the driver want some too.</summary>
     private const double FreeShare = 0.9;
@@ -20,7 +21,7 @@ internal sealed record DevicePlan(Placement Placement, CachePlan Cache, long Dev
     public long Bytes => DeviceWeightBytes + DeviceCacheBytes;
 
     /// <summary>What the machine's memory has to hold then.</summary>
-    public MemoryBudget OnHost(MemoryBudget memory) => memory with { WeightBytes = Math.Max(memory.WeightBytes - DeviceWeightBytes, 0) };
+    public MemoryBudget OnHost(MemoryBudget memory) => memory with { WeightBytes = (long)(memory.WeightBytes * (1 - Share)) };
 
     /// <summary>Plans for a device's memory; null where the model runs on the processor.</summary>
     /// <param name="options">Device and budget.</param>
@@ -33,13 +34,13 @@ internal sealed record DevicePlan(Placement Placement, CachePlan Cache, long Dev
         if (options.Device is not IBackendDevice device) return null;
         using var headers = new ReferenceBackend(); // binding reads headers only: it tells the streams
         Model model = Architectures.Bind(new ModelSource(checkpoint, headers));
-        var parts = new Parts(checkpoint, model.LayerCount);
+        var parts = new Parts(checkpoint, model.LayerCount, device);
         long budget = options.DeviceBytes ?? (device.AvailableBytes is { } free ? (long)(free * FreeShare) : long.MaxValue);
         // A device without a bound of its own shares the machine's memory.
         long room = budget == long.MaxValue ? memory.CacheRoom : budget;
         if (budget > parts.Total && WholeCache(options, model, format, budget == long.MaxValue ? room : budget - parts.Total) is { } all && all.Bytes <= budget - parts.Total)
-            return new(Placement.Whole, all, parts.Total, all.Bytes, Describe(options.Device.Name, Placement.Whole, parts, model.LayerCount, parts.Total, all.Bytes));
-        return Split(options, model, format, parts, budget, Math.Min(room, (memory with { WeightBytes = Math.Max(parts.Total - budget, 0) }).CacheRoom));
+            return new(Placement.Whole, all, parts.Total, all.Bytes, Describe(options.Device.Name, Placement.Whole, parts, model.LayerCount, parts.Total, all.Bytes), 1);
+        return Split(options, model, format, parts, budget, Math.Min(room, (memory with { WeightBytes = (long)(memory.WeightBytes * Math.Max(1 - budget / (double)parts.Total, 0)) }).CacheRoom));
     }
 
     /// <summary>The cache beside a whole model on the device; null where what is left is too little for it.</summary>
@@ -79,7 +80,7 @@ internal sealed record DevicePlan(Placement Placement, CachePlan Cache, long Dev
                 least, budget);
         }
         var placement = new Placement(firstLayer == 0 && firstExperts == 0 && Take(parts.Embedding, 0), firstLayer, firstExperts);
-        return new(placement, cache, weights, cached, Describe(options.Device.Name, placement, parts, model.LayerCount, weights, cached));
+        return new(placement, cache, weights, cached, Describe(options.Device.Name, placement, parts, model.LayerCount, weights, cached), weights / (double)parts.Total);
     }
 
     private static string Describe(string device, Placement p, Parts parts, int layers, long weights, long cache)
@@ -92,17 +93,21 @@ internal sealed record DevicePlan(Placement Placement, CachePlan Cache, long Dev
         return $"{device}: {what} {held}; cpu: the rest";
     }
 
-    /// <summary>Bytes of a model's parts as stored.</summary>
+    /// <summary>Bytes of a model's parts as the device keeps them.</summary>
     private sealed class Parts
     {
-        public Parts(Checkpoint checkpoint, int layers)
+        public Parts(Checkpoint checkpoint, int layers, IBackendDevice device)
         {
             int count = checkpoint.Tensors.Select(t => Placement.LayerOf(t.Name) + 1 ?? 0).Append(layers).Max();
             (Layers, Experts) = (new long[count], new long[count]);
             foreach (TensorInfo t in checkpoint.Tensors)
-                if (Placement.LayerOf(t.Name) is { } layer) (t.Name.Contains(".experts.", StringComparison.Ordinal) ? Experts : Layers)[layer] += t.Bytes;
-                else if (t.Name == "model.embed_tokens.weight") Embedding += t.Bytes;
-                else Head += t.Bytes;
+            {
+                int columns = t.Shape.Count == 0 ? 1 : checked((int)t.Shape[^1]);
+                long rows = t.Shape.Aggregate(1L, (product, d) => product * d) / Math.Max(columns, 1), bytes = device.BytesOf(t.Type, rows, columns);
+                if (Placement.LayerOf(t.Name) is { } layer) (t.Name.Contains(".experts.", StringComparison.Ordinal) ? Experts : Layers)[layer] += bytes;
+                else if (t.Name == "model.embed_tokens.weight") Embedding += bytes;
+                else Head += bytes;
+            }
             // A tied head is the embedding's table once more; on a device that has both it lies there once.
             if (!checkpoint.Contains("lm_head.weight")) (Head, Embedding) = (Head + Embedding, 0);
             Total = Layers.Sum() + Experts.Sum() + Embedding + Head;

@@ -1,6 +1,7 @@
 using DeepSeek.Backends;
 using DeepSeek.Core.Tests.Models;
 using DeepSeek.Generation;
+using DeepSeek.Tensors;
 
 namespace DeepSeek.Core.Tests.Generation;
 
@@ -14,6 +15,8 @@ public class DevicePlanTests
         public long? AvailableBytes => bytes;
 
         public int Created { get; private set; }
+
+        public long BytesOf(DType type, long rows, int columns) => rows * type.RowBytes(columns);
 
         public Backend CreateBackend(LanguageModelOptions options)
         {
