@@ -22,9 +22,10 @@ internal readonly struct IlgpuMemory(ArrayView<byte> view) : IMemory
 
     public uint Half(long i) => view.Cast<ushort>()[i];
 
-    public void SetHalf(long i, uint value) => view.Cast<ushort>()[i] = (ushort)value;
+    public void SetHalf(long i, uint value) => view.Cast<ushort>()[i] = (ushort)(value & 0xFFFF);
 
     public uint Byte(long i) => view[i];
 
-    public void SetByte(long i, uint value) => view[i] = (byte)value;
+    /// <summary>Masked: ILGPU 1.5.3 makes one conversion of float32 → int → byte, which takes negative numbers for 0.</summary>
+    public void SetByte(long i, uint value) => view[i] = (byte)(value & 0xFF);
 }
