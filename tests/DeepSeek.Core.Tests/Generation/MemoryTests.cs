@@ -48,11 +48,12 @@ public sealed class MemoryTests : IDisposable
         ModelPlan whole = LanguageModel.Plan(TinyReasoner);
         MachineLimits machine = With(whole.WeightBytes + 600 * 4 * whole.CacheBytesPerToken); // a quarter is for the cache
         ModelPlan plan = ModelPlanner.Plan(TinyReasoner, new LanguageModelOptions(), machine);
-        Assert.Equal((PlanVerdict.FitsWithShorterContext, 576), (plan.Verdict, plan.ContextLength)); // whole blocks of 32
+        Assert.Equal((PlanVerdict.FitsWithShorterContext, 0), (plan.Verdict, plan.ContextLength % CachePlan.BlockTokens));
+        Assert.InRange(plan.ContextLength, 512, 600);
         Load(machine, new LanguageModelOptions(), model =>
         {
-            Assert.Equal(576, model.Info.ContextLength);
-            Assert.Contains(model.Info.Warnings, w => w.Contains("576 tokens instead of 1024", StringComparison.Ordinal));
+            Assert.Equal(plan.ContextLength, model.Info.ContextLength);
+            Assert.Contains(model.Info.Warnings, w => w.Contains($"{plan.ContextLength} tokens instead of 1024", StringComparison.Ordinal));
         });
 
         machine = With(whole.WeightBytes + 200 * whole.CacheBytesPerToken);
