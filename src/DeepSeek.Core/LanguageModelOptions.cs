@@ -20,7 +20,7 @@ public enum Speculation
 {
     /// <summary>
     /// Where it pays, by how long steps with and without drafts take on this machine and how many drafts are accepted: by the model's draft module where it has one and is not very small,
-    /// else by looking up what followed when the last tokens stood in the text before. Not where more than four sequences share a step.
+    /// else by looking up what followed when the last tokens stood in the text before. Not where more than two sequences share a step.
     /// </summary>
     Auto,
     /// <summary>Never.</summary>

@@ -18,6 +18,12 @@ internal abstract class Backend : IDisposable
     /// <summary>What <see cref="CacheType.Default"/> means here.</summary>
     public abstract CacheFormat PreferredCache { get; }
 
+    /// <summary>
+    /// Multiplications and additions of a prompt's products that may be expected in a second, from what the device is and never from a clock: it decides where prompts are cut, and so in
+    /// which order numbers are added.
+    /// </summary>
+    public virtual double OperationsPerSecond => 2e13;
+
     // ---- memory
 
     /// <summary>The only place that repacks or uploads a weight. Preparing the same weight for the same role again returns the same object.</summary>

@@ -18,6 +18,8 @@ internal sealed unsafe class ReferenceBackend : Backend
 
     public override CacheFormat PreferredCache => CacheFormat.F32;
 
+    public override double OperationsPerSecond => 2e8;
+
     public override long PreparedBytes => 0;
 
     public override DeviceWeight Prepare(Weight weight, WeightRole role)

@@ -39,6 +39,8 @@ internal sealed class SplitBackend : Backend
 
     public override string Name => $"{device.Name}+{host.Name}";
 
+    public override double OperationsPerSecond => Math.Min(device.OperationsPerSecond, host.OperationsPerSecond);
+
     public override string Description => $"{device.Name}: {device.Description}; {host.Name}: {host.Description}";
 
     public override CacheFormat PreferredCache => device.PreferredCache;

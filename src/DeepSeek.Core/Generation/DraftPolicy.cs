@@ -10,8 +10,14 @@ internal sealed class DraftPolicy(Speculation mode)
     /// <summary>A module that gives its best token less than this is guessing: nothing is drafted.</summary>
     public const double LeastProbability = 0.25;
 
-    /// <summary>Where more sequences share a step, arithmetic is what it costs, and rows that may be wrong are not free: by default nothing is drafted there.</summary>
-    public const int MostSequences = 4;
+    /// <summary>
+    /// Rows of a step in which tokens are drafted by default. With more, arithmetic is what a step costs, and rows that may be wrong are not free; and up to so many rows the recipe of a
+    /// product is one, so that the clock, which decides, changes no bit.
+    /// </summary>
+    public const int MostRows = 4;
+
+    /// <summary>Where more sequences share a step, nothing is drafted by default.</summary>
+    public const int MostSequences = MostRows / 2;
 
     /// <summary>
     /// Models whose tokens use fewer parameters run their draft module only when told to: it has to run in prompts too, their weights stay in the processor's caches, a step is arithmetic
@@ -60,7 +66,8 @@ internal sealed class DraftPolicy(Speculation mode)
         if (mode == Speculation.Off || (measured && (sequences > MostSequences || costs.WantsPlain(sequences)))) return 0;
         int best = 0;
         double most = LeastGain, tokens = 1, reached = 1;
-        for (int drafts = 1; drafts <= (seen < Enough ? 1 : Sequence.MaxDrafts); drafts++)
+        int deepest = seen < Enough ? 1 : measured ? Math.Min(Sequence.MaxDrafts, MostRows / sequences - 1) : Sequence.MaxDrafts;
+        for (int drafts = 1; drafts <= deepest; drafts++)
         {
             if (!measured && drafts > 1 && (share[drafts - 2] <= Deeper || share[drafts - 1] <= Further)) break;
             tokens += reached *= share[drafts - 1];

@@ -15,7 +15,11 @@ namespace DeepSeek.Generation;
 /// <param name="Speculation">When tokens are drafted.</param>
 /// <param name="Clock">Measures steps.</param>
 internal sealed record EngineSettings(int Entries, int MaxSequences, int MaxQueuedRequests, int MaxStepTokens, int ContextLength, bool PrefixCaching, long Parameters, Speculation Speculation,
-    TimeProvider Clock);
+    TimeProvider Clock)
+{
+    /// <summary>Tokens of a step in which nobody else takes part; see <see cref="Pace.Alone"/>.</summary>
+    public int AloneTokens { get; init; } = int.MaxValue;
+}
 
 /// <summary>
 /// One thread that serves all requests: admit, batch, forward, sample, publish, again. Any thread submits and cancels; the engine's thread alone touches model, cache and sequences. Where
@@ -49,7 +53,7 @@ internal sealed class Engine : IDisposable
     {
         this.settings = settings;
         cache = new KvCache(storage, settings.PrefixCaching);
-        scheduler = new Scheduler(cache, settings.MaxSequences, settings.MaxStepTokens);
+        scheduler = new Scheduler(cache, settings.MaxSequences, settings.MaxStepTokens, settings.AloneTokens);
         pace = new Pace(settings.Clock, settings.Parameters);
         runner = new StepRunner(model, backend, cache, settings);
         thread = new Thread(Run) { IsBackground = true, Name = "DeepSeek engine" };

@@ -32,7 +32,10 @@ internal sealed class LoadedModel : IDisposable
         ModelFacts facts = ModelFacts.Of(checkpoint);
         identity = new Lazy<byte[]>(() => SessionFile.IdentityOf(checkpoint, storage, backend, options));
         Settings = new EngineSettings(Math.Min(Tokenizer.VocabularySize, model.VocabularySize), options.MaxSequences, options.MaxQueuedRequests, Math.Max(options.MaxStepTokens, options.MaxSequences),
-            plan.ContextLength, options.PrefixCaching, facts.ActiveParameterCount, options.Speculation, clock);
+            plan.ContextLength, options.PrefixCaching, facts.ActiveParameterCount, options.Speculation, clock)
+        {
+            AloneTokens = Pace.Alone(backend.OperationsPerSecond, facts.ActiveParameterCount),
+        };
         Info = new ModelInfo
         {
             Name = facts.Name, Architecture = facts.Architecture, Format = facts.Format, ParameterCount = facts.ParameterCount, WeightBytes = checkpoint.WeightBytes,

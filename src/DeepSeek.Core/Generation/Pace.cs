@@ -2,7 +2,7 @@ namespace DeepSeek.Generation;
 
 /// <summary>
 /// How many tokens of prompts a step may hold, so that it plans no more than a quarter of a second of work: by the speed of the steps so far. Before the first one, by a guess from the
-/// model's size that errs on the small side.
+/// model's size that errs on the small side. It counts where sequences share a step; a request that is alone is cut at places that no clock moves (<see cref="Alone"/>).
 /// </summary>
 /// <param name="clock">Measures steps.</param>
 /// <param name="parameters">Parameters that a token uses.</param>
@@ -17,6 +17,12 @@ internal sealed class Pace(TimeProvider clock, long parameters)
     private const int Telling = 16;
 
     private double tokensPerSecond = 1e11 / (2 * Math.Max(parameters, 1_000_000));
+
+    /// <summary>
+    /// Tokens of a prompt's steps where nobody waits: about as many, but from what the device and the model are. How many rows a step has decides between recipes (and how many of them an
+    /// expert gets), and the same request, alone, shall give the same tokens on a busy day.
+    /// </summary>
+    public static int Alone(double operationsPerSecond, long parameters) => (int)Math.Clamp(operationsPerSecond / (2.0 * Math.Max(parameters, 1)) * LongestStepSeconds, 1, 1 << 20);
 
     /// <summary>Most tokens of the next step; at least one.</summary>
     public int Tokens => (int)Math.Clamp(tokensPerSecond * LongestStepSeconds * Share, 1, 1 << 20);

@@ -10,12 +10,14 @@ namespace DeepSeek.Generation;
 /// <param name="cache">Whose blocks are given out.</param>
 /// <param name="maxSequences">Sequences that run at the same time.</param>
 /// <param name="maxStepTokens">Tokens in a step; at least <paramref name="maxSequences"/>.</param>
-internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepTokens)
+/// <param name="aloneTokens">Where a prompt is alone, it is cut at multiples of about so many tokens.</param>
+internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepTokens, int aloneTokens)
 {
     /// <summary>Steps after which a sequence counts one level of priority more.</summary>
     public const int StepsPerLevel = 256;
 
     private readonly List<Sequence> waiting = new(64), running = new(maxSequences), planned = new(maxSequences);
+    private readonly int stride = Math.Max(Math.Min(aloneTokens, maxStepTokens) / cache.BlockTokens, 1) * cache.BlockTokens;
     private long step, arrivals;
 
     /// <summary>Sequences that hold blocks, the first in order in front (as of the last plan).</summary>
@@ -57,13 +59,15 @@ internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepToke
     }
 
     /// <summary>Plans the next step into <see cref="Planned"/>; it stays empty where nothing can run.</summary>
-    /// <param name="promptTokens">Most tokens of prompts, and of drafts, in this step: the time that they take is bounded by the caller.</param>
+    /// <param name="promptTokens">Most tokens of prompts, and of drafts, in this step: the time that they take is bounded by the caller. It does not count where a sequence is alone.</param>
     public void Plan(int promptTokens)
     {
         step++;
         planned.Clear();
         while (running.Count < maxSequences && NextWaiting() is { } next && TryAdmit(next)) { }
         Sort();
+        bool isAlone = running.Count == 1 && waiting.Count == 0;
+        if (isAlone) promptTokens = maxStepTokens;
         int left = Math.Min(promptTokens, maxStepTokens);
         for (int i = 0; i < running.Count && planned.Count < maxStepTokens; i++)
         {
@@ -79,7 +83,7 @@ internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepToke
         {
             Sequence s = running[i];
             if (s.Pending <= 1) continue;
-            int rows = Chunk(s, left, isFirst);
+            int rows = Chunk(s, isAlone ? Math.Min(left, stride - s.Computed % stride) : left, isFirst);
             if (rows <= 0) continue;
             if (TryPlan(s, rows))
             {

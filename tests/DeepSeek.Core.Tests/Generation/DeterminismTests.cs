@@ -91,6 +91,33 @@ public sealed class DeterminismTests(QuantisedModel quantised) : IClassFixture<Q
             if (speculation == Speculation.On) Assert.True(answer.Usage.DraftedTokens > 0);
         }
     }
+
+    /// <summary>Nor does the clock: however long steps seem to take, a prompt that is alone is cut at the same places.</summary>
+    [Theory]
+    [InlineData("tiny-reasoner")]
+    [InlineData("Q4_K")]
+    public async Task ByDefault_TheClockChangesNoBit_OfARequestAlone(string name)
+    {
+        Answer? expected = null;
+        foreach (int step in new[] { 0, 1, 40_000 })
+        {
+            await using LanguageModel model = await LanguageModel.LoadAsync(PathOf(name), Options(2, Speculation.Auto, reproducible: false) with { ContextLength = 800, TimeProvider = new LeapingClock(step) });
+            for (int i = 0; i < 12; i++) await Run(model, Tokens(64), Dice with { MaxTokens = 2, Seed = 1, Tenant = $"{i}" }); // it learns how fast the machine is
+            Answer answer = await Run(model, Tokens(700), Dice with { Temperature = 0, LogitBias = null, MaxTokens = 24, Seed = 1 });
+            expected ??= answer;
+            Same(expected, answer);
+        }
+    }
+
+    /// <summary>Goes so many milliseconds each time that somebody looks.</summary>
+    private sealed class LeapingClock(int milliseconds) : TimeProvider
+    {
+        private long now;
+
+        public override long TimestampFrequency => 1000;
+
+        public override long GetTimestamp() => Interlocked.Add(ref now, milliseconds);
+    }
 }
 
 /// <summary>The tiny reasoner in the usual mix around Q4_K.</summary>

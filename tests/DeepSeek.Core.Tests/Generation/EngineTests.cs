@@ -409,16 +409,16 @@ public class EngineTests
     [Fact]
     public async Task AStep_PlansAQuarterOfASecond()
     {
-        // The clock goes a millisecond for every row of a step.
+        // The clock goes a millisecond for every row of a step. There are two prompts: one that is alone asks no clock.
         var clock = new ManualClock();
         using var backend = new DeepSeek.Backends.ReferenceBackend();
         var model = new FakeModel(backend, false) { BeforeForward = step => clock.Advance(step.TokenCount) };
         using DeepSeek.Backends.CacheStorage storage = backend.CreateCache(model.Streams, DeepSeek.Backends.CacheFormat.F32, 32, 200);
-        var settings = new EngineSettings(FakeModel.Vocabulary, 2, 8, 4096, 6000, true, 1_000_000_000, Speculation.Off, clock);
+        var settings = new EngineSettings(FakeModel.Vocabulary, 2, 8, 4096, 6000, true, 1_000_000_000, Speculation.Off, clock) { AloneTokens = 200 };
         using var engine = new Engine(model, backend, storage, settings);
-        var request = new GenerationRequest(Tokens(4000, 1), new GenerationSettings(new SamplingSettings { Temperature = 0 }, 1, [], FakeModel.Vocabulary, null, Speculation.Off), null, settings, 32, false);
-        engine.Submit(request);
-        await FakeEngine.Finish(request);
+        GenerationRequest[] requests = [.. Enumerable.Range(1, 2).Select(i => new GenerationRequest(Tokens(3000, i), new GenerationSettings(new SamplingSettings { Temperature = 0 }, 1, [], FakeModel.Vocabulary, null, Speculation.Off), null, settings, 32, false))];
+        foreach (GenerationRequest request in requests) engine.Submit(request);
+        foreach (GenerationRequest request in requests) await FakeEngine.Finish(request);
         Assert.InRange(model.LargestStep, 100, 250);
     }
 }

@@ -22,7 +22,7 @@ public class SchedulerTests
         int block = random.Next(1, 6), blocks = random.Next(4, 20), context = block * blocks, maxSequences = random.Next(1, 6), maxStep = random.Next(maxSequences, 40);
         var storage = new TokenStorage(block, blocks);
         var cache = new KvCache(storage, sharePrefixes: random.Next(4) > 0);
-        var scheduler = new Scheduler(cache, maxSequences, maxStep);
+        var scheduler = new Scheduler(cache, maxSequences, maxStep, random.Next(1, 60));
         var alive = new List<Sequence>();
         int arrivals = random.Next(5, 40), idle = 0;
         for (int step = 0; arrivals > 0 || alive.Count > 0; step++)
@@ -103,7 +103,7 @@ public class SchedulerTests
     public void HigherPriorityIsAdmittedFirst_ButAgeCatchesUp()
     {
         var cache = new KvCache(new TokenStorage(4, 8), true);
-        var scheduler = new Scheduler(cache, 1, 8);
+        var scheduler = new Scheduler(cache, 1, 8, 8);
         Sequence low = New(0), high = New(5);
         scheduler.Enqueue(low);
         scheduler.Enqueue(high);
@@ -128,7 +128,7 @@ public class SchedulerTests
     public void PromptsGoOn_HoweverManyGenerate_AndHoweverSlowTheMachineIs()
     {
         var cache = new KvCache(new TokenStorage(4, 100), true);
-        var scheduler = new Scheduler(cache, 4, 16);
+        var scheduler = new Scheduler(cache, 4, 16, 16);
         for (int i = 0; i < 3; i++) scheduler.Enqueue(new Sequence([i], 100, 4));
         var prompt = new Sequence(Enumerable.Range(0, 20).ToArray(), 30, 4);
         scheduler.Enqueue(prompt);
@@ -149,16 +149,40 @@ public class SchedulerTests
     public void PromptsAreCutAtBlocks_AndTheRestIsItsOwnPart()
     {
         var cache = new KvCache(new TokenStorage(4, 30), true);
-        var scheduler = new Scheduler(cache, 2, 64);
-        var s = new Sequence(Enumerable.Range(0, 43).ToArray(), 60, 4);
+        var scheduler = new Scheduler(cache, 2, 64, 64);
+        Sequence s = new(Enumerable.Range(0, 43).ToArray(), 60, 4), other = new([1], 60, 4);
         scheduler.Enqueue(s);
+        scheduler.Enqueue(other);
         var parts = new List<int>();
         while (s.Computed < 43)
         {
-            scheduler.Plan(18);
+            scheduler.Plan(19);
+            parts.Add(s.StepRows);
+            s.Computed += s.StepRows;
+            other.Computed++;
+            other.Append(1);
+        }
+        Assert.Equal([16, 16, 8, 3], parts);
+    }
+
+    /// <summary>Alone, a prompt is cut at the same places whatever time there is.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(19)]
+    [InlineData(1000)]
+    public void APromptThatIsAlone_IsCutWhereNoClockMovesIt(int promptTokens)
+    {
+        var cache = new KvCache(new TokenStorage(4, 30), true);
+        var scheduler = new Scheduler(cache, 2, 64, 21);
+        var s = new Sequence(Enumerable.Range(0, 47).ToArray(), 60, 4);
+        scheduler.Enqueue(s);
+        var parts = new List<int>();
+        while (s.Computed < 47)
+        {
+            scheduler.Plan(promptTokens);
             parts.Add(s.StepRows);
             s.Computed += s.StepRows;
         }
-        Assert.Equal([16, 16, 8, 3], parts);
+        Assert.Equal([20, 20, 4, 3], parts);
     }
 }

@@ -29,6 +29,16 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override CacheFormat PreferredCache => CacheFormat.BF16;
 
+    /// <summary>About half of what the kernels of each kind reach.</summary>
+    public override double OperationsPerSecond => pool.ThreadCount * (capabilities switch
+    {
+        { AmxInt8: true } or { AmxBf16: true } => 8e11,
+        { Avx512Vnni: true } => 2.5e11,
+        { Avx512: true } or { AvxVnni: true } => 8e10,
+        { Avx2: true } or { ArmDot: true } => 4e10,
+        _ => 2e9,
+    });
+
     /// <summary>One recipe for each product and attention, whatever the batch, the threads and the chunking of the prompt.</summary>
     public bool Reproducible { get; }
 
