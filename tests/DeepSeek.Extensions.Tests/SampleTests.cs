@@ -100,7 +100,7 @@ public class SampleTests(Models models)
     [Fact]
     public void EachIsShort()
     {
-        foreach (string sample in (string[])["Chat.Minimal", "Tools", "StructuredOutput", "WebApi", "HybridRouting", "SemanticKernel"])
+        foreach (string sample in (string[])["Chat.Minimal", "Tools", "StructuredOutput", "WebApi", "HybridRouting", "SemanticKernel", "AgentFramework"])
             Assert.InRange(Directory.GetFiles(Path.Combine(Models.Root, "samples", sample), "*.cs").Sum(f => File.ReadLines(f).Count()), 5, 100);
     }
 

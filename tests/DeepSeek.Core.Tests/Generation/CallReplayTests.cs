@@ -139,7 +139,11 @@ public class CallReplayTests
         int[] tokens = Tokenizer.Encode(prompter.Dialect!.Write([("g", None), ("g", None)]), parseSpecialTokens: true);
         (AnswerReader reader, List<GenerationUpdate> updates) = Read(prompter, tokens, startsInThought: false, several: false);
         Assert.Single(updates, u => u.ToolCall is not null);
+        Assert.True(reader.Stopped);
         Assert.Null(reader.Written("", tokens));
+        (reader, updates) = Read(prompter, tokens, startsInThought: false, several: true);
+        Assert.Equal((2, false), (updates.Count(u => u.ToolCall is not null), reader.Stopped));
+        Assert.NotNull(reader.Written("", tokens));
     }
 
     [Fact]
