@@ -93,7 +93,10 @@ public sealed record LanguageModelOptions
     /// <summary>Lets weights exceed the memory, paged from the file as needed: slow, but it runs.</summary>
     public bool AllowPaging { get; init; }
 
-    /// <summary>Instruction sets that must not be used, by .NET's names (<c>AVX512</c>, <c>AVX512_VNNI</c>, <c>AVX2</c>, …): for comparing and testing. Null: none.</summary>
+    /// <summary>
+    /// Instruction sets that must not be used, by .NET's names (<c>AVX512</c>, <c>AVX512_VNNI</c>, <c>AVX2</c>, …): for comparing and testing. Null: none. It decides between the kernels;
+    /// how the runtime encodes portable vectors is the runtime's affair, and follows its own switches (<c>DOTNET_EnableAVX512=0</c>).
+    /// </summary>
     public IReadOnlyCollection<string>? DisabledInstructionSets { get; init; }
 
     /// <summary>

@@ -27,25 +27,26 @@ internal static unsafe class AttentionKernels
 
     /// <summary>Packs 32 rows of numbers: packed[d][row], rows of it stride numbers apart. Loads may go beyond a head's end; what they find there is not stored.</summary>
     [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Pack<TFormat>(nint* rows, int width, int first, int size, float* packed, int stride) where TFormat : struct, IRowFormat
+    public static void Pack<TFormat>(Capabilities capabilities, nint* rows, int width, int first, int size, float* packed, int stride) where TFormat : struct, IRowFormat
     {
+        bool wide = Avx512F.IsSupported && capabilities.Avx512;
         for (int half = 0; half < 2; half++, rows += 16, packed += 16)
             for (int d = 0; d < size;)
             {
                 float* to = packed + (long)d * stride;
-                if (Avx512F.IsSupported && TFormat.IsSixteenBit && size - d >= 32)
+                if (wide && TFormat.IsSixteenBit && size - d >= 32)
                 {
                     TransposePairs<TFormat>(rows, first + d, to, stride);
                     d += 32;
                     continue;
                 }
-                if (Avx512F.IsSupported && TFormat.IsBytes && size - d >= 32 && (first + d) % 32 == 0)
+                if (wide && TFormat.IsBytes && size - d >= 32 && (first + d) % 32 == 0)
                 {
                     TransposeBytes(rows, width, first + d, to, stride);
                     d += 32;
                     continue;
                 }
-                if (Avx512F.IsSupported && size - d >= 16) Transpose512<TFormat>(rows, width, first + d, to, stride);
+                if (wide && size - d >= 16) Transpose512<TFormat>(rows, width, first + d, to, stride);
                 else Transpose<TFormat>(rows, width, first + d, Math.Min(16, size - d), to, stride);
                 d += 16;
             }

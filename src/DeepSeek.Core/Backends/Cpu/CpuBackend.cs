@@ -54,7 +54,7 @@ internal sealed unsafe class CpuBackend : Backend
     }
 
     public override CacheStorage CreateCache(IReadOnlyList<CacheStream> streams, CacheFormat format, int blockTokens, int blockCount)
-        => new CpuCache(streams, format, blockTokens, blockCount);
+        => new CpuCache(streams, format, blockTokens, blockCount, capabilities);
 
     // ---- scratch
 

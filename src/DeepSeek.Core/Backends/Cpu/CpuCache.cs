@@ -15,8 +15,9 @@ internal sealed unsafe class CpuCache : CacheStorage
     private readonly int[] widths;
     private byte* memory;
 
-    public CpuCache(IReadOnlyList<CacheStream> streams, CacheFormat format, int blockTokens, int blockCount) : base(streams, format, blockTokens, blockCount)
+    public CpuCache(IReadOnlyList<CacheStream> streams, CacheFormat format, int blockTokens, int blockCount, Capabilities capabilities) : base(streams, format, blockTokens, blockCount)
     {
+        Capabilities = capabilities;
         widths = [.. streams.Select(s => s.Width)];
         rowBytes = [.. streams.Select(s => RowBytes(format, s.Width))];
         offsets = new long[streams.Count];
@@ -31,6 +32,9 @@ internal sealed unsafe class CpuCache : CacheStorage
             throw new ModelMemoryException($"The attention cache needs {bytes} bytes, which the system refuses. Set a smaller CacheBytes, a shorter context or a smaller CacheType.", e);
         }
     }
+
+    /// <summary>What may be asked to read its rows.</summary>
+    public Capabilities Capabilities { get; }
 
     /// <summary>Bytes of a row of the stream.</summary>
     public long RowBytesOf(int stream) => rowBytes[stream];

@@ -133,15 +133,15 @@ internal static unsafe class LatentExpansion
                     m.Rows[i] = (nint)cache.Row(a.Stream, blocks[position / step.BlockTokens], position % step.BlockTokens);
                 }
                 float* key = m.Keys + (long)k * size;
-                AttentionKernels.Pack<TFormat>(m.Rows, width, a.LatentSize, a.RopeSize, key + a.NopeSize * Panel, Panel);
-                if (brains is null) AttentionKernels.Pack<TFormat>(m.Rows, width, 0, a.LatentSize, m.Latents, Panel);
+                AttentionKernels.Pack<TFormat>(cache.Capabilities, m.Rows, width, a.LatentSize, a.RopeSize, key + a.NopeSize * Panel, Panel);
+                if (brains is null) AttentionKernels.Pack<TFormat>(cache.Capabilities, m.Rows, width, 0, a.LatentSize, m.Latents, Panel);
                 else AttentionKernels.PackPairs(m.Rows, 0, width, m.Latents);
                 Up(m.KeyUp, a.NopeSize, m.Latents, key);
                 Up(m.ValueUp, a.ValueSize, m.Latents, m.Turned);
                 for (int v = 0; v < a.ValueSize; v += Panel)
                 {
                     for (int i = 0; i < Panel; i++) m.Rows[i] = (nint)(m.Turned + Math.Min(v + i, a.ValueSize - 1) * Panel);
-                    AttentionKernels.Pack<F32Rows>(m.Rows, Panel, 0, Panel, m.Values + (long)k * m.SumStride + v, m.SumStride);
+                    AttentionKernels.Pack<F32Rows>(cache.Capabilities, m.Rows, Panel, 0, Panel, m.Values + (long)k * m.SumStride + v, m.SumStride);
                 }
             }
             for (int k = 0; k < keys; k++) m.Rows[k] = (nint)(m.Values + (long)k * m.SumStride);

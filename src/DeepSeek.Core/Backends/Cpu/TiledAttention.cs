@@ -183,7 +183,7 @@ internal static unsafe class TiledAttention
             int lines = (int)(cache.Bytes(shape.KeySize) + 63) / 64, shift = lines <= 1 ? 0 : BitOperations.Log2((uint)lines - 1) + 1;
             for (int k = 0; k < padded; k += Panel)
             {
-                AttentionKernels.Pack<TFormat>(memory.Keys + k, keyWidth, head * shape.KeySize, shape.KeySize, memory.Packed, Panel);
+                AttentionKernels.Pack<TFormat>(cache.Capabilities, memory.Keys + k, keyWidth, head * shape.KeySize, shape.KeySize, memory.Packed, Panel);
                 if (TFormat.IsBytes)
                 {
                     // Scales lie behind the numbers of all heads.

@@ -1,10 +1,11 @@
 using System.Diagnostics;
+using DeepSeek.Backends;
 using DeepSeek.Backends.Cpu;
 
 namespace DeepSeek.Core.Tests.Backends.Cpu;
 
 /// <summary>
-/// The runtime's own switches: products and what is detected, in child processes with an instruction set switched off. In this process <see cref="ProductsOfThisProcess"/>
+/// The runtime's own switches: products, attention and what is detected, in child processes with an instruction set switched off. In this process <see cref="ProductsOfThisProcess"/>
 /// sees the machine as it is.
 /// </summary>
 public sealed class InstructionSetTests
@@ -18,6 +19,8 @@ public sealed class InstructionSetTests
         if (Off("DOTNET_EnableAVX2")) Assert.False(capabilities.Avx2 || capabilities.AvxVnni || capabilities.Avx512);
         if (Off("DOTNET_EnableAVX512")) Assert.False(capabilities.Avx512 || capabilities.Avx512Vnni || capabilities.Avx512Bf16 || capabilities.AmxBf16);
         MatMulTests.CheckCommonFormats(new CpuBackendOptions { Threads = 2 });
+        AttentionTests attention = new();
+        foreach (CacheFormat format in Enum.GetValues<CacheFormat>()) attention.Grouped_attention_equals_the_scalar_one(6, 2, 64, (int)format);
     }
 
     [Theory]
