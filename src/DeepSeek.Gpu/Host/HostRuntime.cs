@@ -43,7 +43,7 @@ internal sealed class HostRuntime : GpuRuntime<HostThread, HostMemory>
             this.items!.Run(kernel, groups, items, sharedWords);
             return;
         }
-        if (single.Memory.Length != sharedWords) single.Memory = new uint[sharedWords];
+        single.Share(sharedWords);
         for (int group = 0; group < groups; group++)
         {
             Array.Fill(single.Memory, 0xFFFFFFFF);
@@ -81,7 +81,7 @@ internal sealed class HostItems : IDisposable
     public void Run<TKernel>(TKernel kernel, int groups, int items, int sharedWords) where TKernel : struct, IKernel<HostThread>
     {
         if (items != shared.Items) throw new InvalidOperationException($"The host runs groups of 1 or of {shared.Items} items, not of {items}.");
-        if (shared.Memory.Length != sharedWords) shared.Memory = new uint[sharedWords];
+        shared.Share(sharedWords);
         work = item =>
         {
             for (int group = 0; group < groups; group++)

@@ -64,6 +64,7 @@ internal readonly struct HostThread(HostGroup shared, int group, int item) : ITh
 internal sealed class HostGroup(int items, int lanes)
 {
     private readonly float[] exchange = new float[items];
+    private readonly Dictionary<int, uint[]> memories = [];
     private readonly HostBarrier[] warps = [.. Enumerable.Range(0, items / lanes).Select(_ => new HostBarrier(lanes))];
 
     public int Items { get; } = items;
@@ -73,7 +74,15 @@ internal sealed class HostGroup(int items, int lanes)
     public HostBarrier Barrier { get; } = new(items);
 
     /// <summary>Shared memory, of exactly the length that the launch asked for: what is beyond fails.</summary>
-    public uint[] Memory { get; set; } = [];
+    public uint[] Memory { get; private set; } = [];
+
+    /// <summary>Gets shared memory of a length ready.</summary>
+    public void Share(int words)
+    {
+        if (Memory.Length == words) return;
+        if (!memories.TryGetValue(words, out uint[]? memory)) memories.Add(words, memory = new uint[words]);
+        Memory = memory;
+    }
 
     /// <summary>Hands a lane's value to its warp, and the warp's values to the lane.</summary>
     public ReadOnlySpan<float> Exchange(int item, float value)
