@@ -303,5 +303,5 @@ public sealed partial class LanguageModel : IAsyncDisposable, IDisposable
     }
 
     private AnswerReader NewReader(Prompt prompt, GenerationOptions options, bool isChat)
-        => new(Tokenizer, loaded.EndTokens, isChat ? new OutputParser(prompt.Dialect, prompt.StartsInThought) : null, options.StopSequences, options.AllowParallelToolCalls != false);
+        => new(Tokenizer, loaded.EndTokens, isChat ? new OutputParser(prompt.Dialect, prompt.StartsInThought, options.AllowParallelToolCalls == false) : null, options.StopSequences, options.AllowParallelToolCalls != false);
 }

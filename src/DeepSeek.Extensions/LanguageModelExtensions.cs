@@ -12,6 +12,8 @@ namespace DeepSeek.Extensions;
 /// 8,192 (medium) or any number of tokens of thought. <see cref="ReasoningOutput.None"/> keeps thoughts back; both other values stream them as they are.</para>
 /// <para><b>Tools and a format.</b> Where <see cref="ChatOptions.Tools"/> and <see cref="ChatOptions.ResponseFormat"/> meet, an answer is either calls that fit their tools or text that fits the
 /// format; with a required mode it is calls, and the format waits for the turn that answers.</para>
+/// <para><b>History.</b> A call that comes back with its id, name and arguments unchanged stands in the prompt in the very tokens that the model wrote, so that the cached prefix holds; where
+/// that is gone, or something was changed, the chat template writes it.</para>
 /// <para><b>Responses.</b> <c>RawRepresentation</c> of an update is the <see cref="GenerationUpdate"/> (with tokens and log-probabilities), of a response the list of them.
 /// Calls that the model wrote wrongly, and calls where no tools were given, stay text. A name that was never offered comes as the model wrote it.</para>
 /// </remarks>

@@ -146,6 +146,24 @@ public class CallReplayTests
         Assert.NotNull(reader.Written("", tokens));
     }
 
+    /// <summary>A model that goes on calling for ever is stopped where one call is wanted.</summary>
+    [Theory]
+    [InlineData("deepseek_v3")]
+    [InlineData("deepseek_v3_1")]
+    [InlineData("deepseek_v4")]
+    [InlineData("qwen3")]
+    public void AListWithoutEnd_IsNotWaitedFor(string template)
+    {
+        Prompter prompter = NewPrompter(template);
+        string list = prompter.Dialect!.Write([("g", None), ("g", None), ("g", None)]);
+        int[] tokens = Tokenizer.Encode("Well. " + list[..^prompter.Dialect.CallsEnd.Length], parseSpecialTokens: true);
+        (AnswerReader reader, List<GenerationUpdate> updates) = Read(prompter, tokens, startsInThought: false, several: false, isOver: false);
+        Assert.Single(updates, u => u.ToolCall is not null);
+        Assert.Equal("Well.", string.Concat(updates.Select(u => u.Text)).Trim());
+        Assert.True(reader.Stopped);
+        Assert.Equal(template == "qwen3", reader.Written("", tokens) is not null); // its calls are apart: the first one is whole
+    }
+
     [Fact]
     public void TheStore_IsBoundedAndKeepsWhatIsUsed()
     {
@@ -202,12 +220,12 @@ public class CallReplayTests
         return (answer, new Message(Role.Assistant, Text(UpdateKind.Answer) ?? "") { Reasoning = Text(UpdateKind.Reasoning), ToolCalls = written });
     }
 
-    private static (AnswerReader Reader, List<GenerationUpdate> Updates) Read(Prompter prompter, int[] tokens, bool startsInThought, bool several)
+    private static (AnswerReader Reader, List<GenerationUpdate> Updates) Read(Prompter prompter, int[] tokens, bool startsInThought, bool several, bool isOver = true)
     {
-        var reader = new AnswerReader(Tokenizer, [Tokenizer.EndOfSequenceId!.Value], new OutputParser(prompter.Dialect, startsInThought), null, several);
+        var reader = new AnswerReader(Tokenizer, [Tokenizer.EndOfSequenceId!.Value], new OutputParser(prompter.Dialect, startsInThought, onlyFirst: !several), null, several);
         var updates = new List<GenerationUpdate>();
         foreach (int id in tokens) reader.Add(new GeneratedToken(id, null, []), updates);
-        reader.Finish(updates);
+        if (isOver) reader.Finish(updates);
         return (reader, updates);
     }
 

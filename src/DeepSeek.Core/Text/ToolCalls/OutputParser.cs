@@ -8,10 +8,11 @@ namespace DeepSeek.Text.ToolCalls;
 /// </summary>
 /// <param name="dialect">How the model writes calls; null where tools are off: then nothing is a call.</param>
 /// <param name="startsInReasoning">The prompt ended inside an open &lt;think&gt;.</param>
-internal sealed class OutputParser(ToolCallDialect? dialect, bool startsInReasoning)
+/// <param name="onlyFirst">One call is wanted; what comes behind a second one is lost.</param>
+internal sealed class OutputParser(ToolCallDialect? dialect, bool startsInReasoning, bool onlyFirst = false)
 {
     private readonly ReasoningSplitter splitter = new(startsInReasoning);
-    private readonly ToolCallParser? calls = dialect?.CreateParser();
+    private readonly ToolCallParser? calls = dialect?.CreateParser(onlyFirst);
     private readonly StringBuilder reasoning = new();
     private readonly StringBuilder answer = new();
     private int taken, passed;

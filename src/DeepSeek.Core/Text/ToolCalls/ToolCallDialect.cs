@@ -44,7 +44,7 @@ internal abstract class ToolCallDialect
 
     public static ToolCallDialect? ByName(string name) => All.FirstOrDefault(d => d.Name == name);
 
-    public ToolCallParser CreateParser() => new(this);
+    public ToolCallParser CreateParser(bool onlyFirst) => new(this, onlyFirst);
 
     /// <summary>Calls as the model writes them, behind its content.</summary>
     public string Write(IReadOnlyList<(string Tool, JsonElement Arguments)> calls) =>

@@ -15,12 +15,14 @@ internal enum Outcome
 
 /// <summary>Finds blocks of calls in text that arrives in pieces.</summary>
 /// <param name="dialect">Whose blocks.</param>
-internal sealed class ToolCallParser(ToolCallDialect dialect)
+/// <param name="onlyFirst">One call is wanted: a list that goes on behind a second one is not waited for.</param>
+internal sealed class ToolCallParser(ToolCallDialect dialect, bool onlyFirst)
 {
     private readonly StringBuilder pending = new();
     private bool inBlock;
     private bool isFirst = true;
     private bool followsCall;
+    private bool isOver;
     private int nextAttempt;
 
     /// <summary>Where <see cref="pending"/> begins in all of the text.</summary>
@@ -33,6 +35,7 @@ internal sealed class ToolCallParser(ToolCallDialect dialect)
     /// <param name="isFinal">It is the last.</param>
     public void Feed(string text, int offset, List<OutputEvent> events, bool isFinal)
     {
+        if (isOver) return;
         pending.Append(text);
         // A block is looked at when it may have ended, and otherwise ever more rarely: the work stays linear in its length.
         if (inBlock && !isFinal && !text.Contains('>', StringComparison.Ordinal) && pending.Length < nextAttempt) return;
@@ -55,6 +58,10 @@ internal sealed class ToolCallParser(ToolCallDialect dialect)
             List<ParsedCall> calls = [];
             switch (dialect.Read(rest.AsSpan(marker), isFinal, calls, out int length))
             {
+                case Outcome.Incomplete when onlyFirst && calls.Count > 1 && dialect.Closing.Length > 0:
+                    events.Add(new(OutputKind.ToolCall, "", calls[0], new TextRange(offset + start + marker, offset + start + marker)));
+                    isOver = true;
+                    return;
                 case Outcome.Incomplete when !isFinal:
                     pending.Append(rest.AsSpan(textLength));
                     start += textLength;
