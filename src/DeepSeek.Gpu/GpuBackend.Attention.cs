@@ -60,19 +60,24 @@ internal sealed partial class GpuBackend<TThread, TMemory>
 
     public override void AttendLatentCached(Tensor output, Tensor q, LatentAttentionSettings attention, StepLayout step, CacheStorage cache)
     {
-        if (q.Rows == 0) return;
         (int heads, int n, int r, int v, int c) = (attention.Heads, attention.NopeSize, attention.RopeSize, attention.ValueSize, attention.LatentSize);
         PlacedHeads placed = HeadsOf(attention);
-        long mark = Mark();
-        Tensor absorbed = Rent(q.Rows, heads * (c + r)), z = Rent(q.Rows, heads * c); // [T, H·(C+R)], [T, H·C]
-        MultiplyHeads(placed.KeyUp, heads, q, n + r, absorbed, c + r);
-        Launch(new CopyParts<TThread, TMemory> { Scratch = scratch.Memory, Y = Place(absorbed), X = Place(q), Parts = heads, Width = r, YFirst = c, YStep = c + r, XFirst = n, XStep = n + r }, q.Rows);
-        Attend(z, absorbed, new AttentionShape
+        int slice = Math.Max(1, latentScratchBytes / (heads * (2 * c + r) * sizeof(float)));
+        for (int first = 0; first < q.Rows; first += slice)
         {
-            QueryHeads = heads, KeyHeads = 1, KeySize = c + r, ValueSize = c, KeyWidth = c + r, ValueWidth = c + r, Scale = attention.Scale, FirstPosition = attention.FirstPosition,
-        }, step, cache, attention.Stream, attention.Stream);
-        MultiplyHeads(placed.ValueUp, heads, z, c, output, v);
-        Release(mark);
+            int count = Math.Min(slice, q.Rows - first);
+            Tensor rows = q.TakeRows(first, count);
+            long mark = Mark();
+            Tensor absorbed = Rent(count, heads * (c + r)), z = Rent(count, heads * c); // [T, H·(C+R)], [T, H·C]
+            MultiplyHeads(placed.KeyUp, heads, rows, n + r, absorbed, c + r);
+            Launch(new CopyParts<TThread, TMemory> { Scratch = scratch.Memory, Y = Place(absorbed), X = Place(rows), Parts = heads, Width = r, YFirst = c, YStep = c + r, XFirst = n, XStep = n + r }, count);
+            Attend(z, absorbed, new AttentionShape
+            {
+                QueryHeads = heads, KeyHeads = 1, KeySize = c + r, ValueSize = c, KeyWidth = c + r, ValueWidth = c + r, Scale = attention.Scale, FirstPosition = attention.FirstPosition,
+            }, step, cache, attention.Stream, attention.Stream, first);
+            MultiplyHeads(placed.ValueUp, heads, z, c, output.TakeRows(first, count), v);
+            Release(mark);
+        }
     }
 
     /// <summary>For each head the product of its matrix with its part of every row.</summary>
@@ -87,10 +92,11 @@ internal sealed partial class GpuBackend<TThread, TMemory>
         MultiplyTiles(w.Format, block: false, FactorOf(w, y), x, default, tiles, tiles.Groups);
     }
 
-    private void Attend(Tensor output, Tensor q, AttentionShape shape, StepLayout step, CacheStorage cache, int keyStream, int valueStream)
+    /// <summary>Attention of the step's rows from <paramref name="firstRow"/> on, as many as there are queries.</summary>
+    private void Attend(Tensor output, Tensor q, AttentionShape shape, StepLayout step, CacheStorage cache, int keyStream, int valueStream, int firstRow = 0)
     {
         if (q.Rows == 0) return;
-        StepTables at = tables.Of(step);
+        StepTables at = tables.Of(step).From(firstRow);
         Divide(ref shape, q.Rows, step);
         var storage = (GpuCache<TThread, TMemory>)cache;
         long mark = Mark();

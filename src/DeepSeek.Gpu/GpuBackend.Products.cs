@@ -124,13 +124,16 @@ internal sealed partial class GpuBackend<TThread, TMemory>
 
     private int Edge => runtime.TileEdge;
 
+    /// <summary>1 where rows at such an address and distance begin at multiples of 16 bytes.</summary>
+    private static int IsWide(long address, long stride) => address % 16 == 0 && stride % 4 == 0 ? 1 : 0;
+
     /// <summary>Groups that have a warp for each of so many rows.</summary>
     private int GroupsOfWarps(int rows) => (rows + Warps - 1) / Warps;
 
     private readonly struct FloatVector(GpuBackend<TThread, TMemory> backend, Factor<TMemory> a, Factor<TMemory> b, Factor<TMemory> c, Tensor x) : IFormatCall<TThread, TMemory>
     {
         public void Call<TFormat>() where TFormat : struct, IFormat<TThread, TMemory> => backend.Launch(
-            new FloatMatVec<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, A = a, B = b, C = c, X = Place(x), Count = x.Rows }, backend.GroupsOfWarps(a.Rows + b.Rows + c.Rows));
+            new FloatMatVec<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, A = a, B = b, C = c, X = Place(x), Count = x.Rows, Wide = IsWide(x.Address, x.Stride) }, backend.GroupsOfWarps(a.Rows + b.Rows + c.Rows));
     }
 
     private readonly struct BlockVector(GpuBackend<TThread, TMemory> backend, Factor<TMemory> a, Factor<TMemory> b, Factor<TMemory> c, Tensor x) : IBlockFormatCall<TThread, TMemory>
@@ -173,7 +176,7 @@ internal sealed partial class GpuBackend<TThread, TMemory>
     private readonly struct FloatBatchCall(GpuBackend<TThread, TMemory> backend, MatrixStack<TMemory> a, MatrixStack<TMemory> b, Batch batch, long x, int products) : IFormatCall<TThread, TMemory>
     {
         public void Call<TFormat>() where TFormat : struct, IFormat<TThread, TMemory> => backend.Launch(
-            new FloatBatch<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, A = a, B = b, Batch = batch, X = x, Products = products }, backend.GroupsOfWarps((a.Rows + b.Rows) * products));
+            new FloatBatch<TThread, TMemory, TFormat> { Scratch = backend.scratch.Memory, A = a, B = b, Batch = batch, X = x, Products = products, Wide = IsWide(x * sizeof(float), batch.XGroup | batch.XPart) }, backend.GroupsOfWarps((a.Rows + b.Rows) * products));
     }
 
     private readonly struct BlockBatchCall(GpuBackend<TThread, TMemory> backend, MatrixStack<TMemory> a, MatrixStack<TMemory> b, Batch batch, long x, int products) : IBlockFormatCall<TThread, TMemory>

@@ -11,7 +11,8 @@ namespace DeepSeek.Gpu;
 /// </summary>
 /// <param name="runtime">The device; the backend owns it.</param>
 /// <param name="reproducible">One order of sums for every product and one division of the cache for attention, whatever else is in the batch.</param>
-internal sealed partial class GpuBackend<TThread, TMemory>(GpuRuntime<TThread, TMemory> runtime, bool reproducible = false) : Backend where TThread : struct, IThread where TMemory : struct, IMemory
+/// <param name="latentScratchBytes">Queries in the latent space are wide: the rows of a long prompt have their turns with so many bytes of them.</param>
+internal sealed partial class GpuBackend<TThread, TMemory>(GpuRuntime<TThread, TMemory> runtime, bool reproducible = false, int latentScratchBytes = 128 << 20) : Backend where TThread : struct, IThread where TMemory : struct, IMemory
 {
     private readonly Dictionary<(Weight Weight, WeightRole Role), GpuWeight<TMemory>> prepared = [];
     private readonly Dictionary<RotarySettings, GpuBuffer<TMemory>> turns = new(ReferenceEqualityComparer.Instance);

@@ -39,6 +39,14 @@ public class GroupTests
         Assert.True(Golden.Nmse(actual, expected) < 1e-10);
     }
 
+    /// <summary>Queries that have their turns with scratch memory.</summary>
+    [Fact]
+    public void LatentAttentionInTurns()
+    {
+        float[] actual = Attend(new GpuBackend<HostThread, HostMemory>(new HostRuntime(), latentScratchBytes: 1), true), expected = Attend(new ReferenceBackend(), true);
+        Assert.True(Golden.Nmse(actual, expected) < 1e-10);
+    }
+
     private static float[] Attend(Backend backend, bool latent)
     {
         using var bench = new OperationBench(backend, 8);

@@ -104,6 +104,9 @@ internal readonly struct StepTables(long positions, long starts, long blocks, in
     public readonly long Positions = positions, Starts = starts, Blocks = blocks;
     public readonly int BlockTokens = blockTokens;
 
+    /// <summary>The same for the rows from one on.</summary>
+    public readonly StepTables From(int row) => new(Positions + row, Starts + row, Blocks, BlockTokens);
+
     /// <summary>The cache row of a position, in the sequence that a row of the step belongs to.</summary>
     public readonly long CacheRow<TMemory>(TMemory tables, int row, int position) where TMemory : struct, IMemory
         => (long)tables.Word(Blocks + (int)tables.Word(Starts + row) + position / BlockTokens) * BlockTokens + position % BlockTokens;

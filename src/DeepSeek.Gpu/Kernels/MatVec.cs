@@ -44,11 +44,13 @@ internal struct FloatMatVec<TThread, TMemory, TFormat> : IKernel<TThread> where 
     public TMemory Scratch;
     public Factor<TMemory> A, B, C;
     public RowPlace X;
-    public int Count;
+
+    /// <summary>Wide: 1 where rows of activations begin at multiples of 16 bytes.</summary>
+    public int Count, Wide;
 
     public readonly void Run(TThread t)
     {
-        int r = (t.Group * t.Items + t.Item) / t.Lanes;
+        int r = Products<TThread, TMemory>.Warp(t);
         Factor<TMemory> f = r < A.Rows ? A : r < A.Rows + B.Rows ? B : C;
         r -= r < A.Rows ? 0 : r < A.Rows + B.Rows ? A.Rows : A.Rows + B.Rows;
         if (r >= f.Rows) return; // the whole warp
@@ -59,10 +61,10 @@ internal struct FloatMatVec<TThread, TMemory, TFormat> : IKernel<TThread> where 
         for (int c = 4 * t.Lane; c < columns; c += 4 * t.Lanes)
         {
             Four w = format.Four(t, f.Weights, f.Matrix, row, c >> 2);
-            s0 = Products<TThread, TMemory>.Add(t, s0, w, Scratch, x0 + c, columns - c);
-            if (Count > 1) s1 = Products<TThread, TMemory>.Add(t, s1, w, Scratch, x1 + c, columns - c);
-            if (Count > 2) s2 = Products<TThread, TMemory>.Add(t, s2, w, Scratch, x2 + c, columns - c);
-            if (Count > 3) s3 = Products<TThread, TMemory>.Add(t, s3, w, Scratch, x3 + c, columns - c);
+            s0 = Products<TThread, TMemory>.Add(t, s0, w, Scratch, x0 + c, columns - c, Wide);
+            if (Count > 1) s1 = Products<TThread, TMemory>.Add(t, s1, w, Scratch, x1 + c, columns - c, Wide);
+            if (Count > 2) s2 = Products<TThread, TMemory>.Add(t, s2, w, Scratch, x2 + c, columns - c, Wide);
+            if (Count > 3) s3 = Products<TThread, TMemory>.Add(t, s3, w, Scratch, x3 + c, columns - c, Wide);
         }
         Products<TThread, TMemory>.Store(t, Scratch, f, r, Count, s0, s1, s2, s3);
     }
@@ -78,7 +80,7 @@ internal struct BlockMatVec<TThread, TMemory, TFormat> : IKernel<TThread> where 
 
     public readonly void Run(TThread t)
     {
-        int r = (t.Group * t.Items + t.Item) / t.Lanes;
+        int r = Products<TThread, TMemory>.Warp(t);
         Factor<TMemory> f = r < A.Rows ? A : r < A.Rows + B.Rows ? B : C;
         r -= r < A.Rows ? 0 : r < A.Rows + B.Rows ? A.Rows : A.Rows + B.Rows;
         if (r >= f.Rows) return; // the whole warp
@@ -142,11 +144,13 @@ internal struct FloatBatch<TThread, TMemory, TFormat> : IKernel<TThread> where T
     public MatrixStack<TMemory> A, B;
     public Batch Batch;
     public long X;
-    public int Products;
+
+    /// <summary>Wide: 1 where activations begin at multiples of 16 bytes.</summary>
+    public int Products, Wide;
 
     public readonly void Run(TThread t)
     {
-        int warp = (t.Group * t.Items + t.Item) / t.Lanes, product = warp / (A.Rows + B.Rows), r = warp % (A.Rows + B.Rows);
+        int warp = Products<TThread, TMemory>.Warp(t), product = warp / (A.Rows + B.Rows), r = warp % (A.Rows + B.Rows);
         if (product >= Products) return; // the whole warp
         TFormat format = default;
         MatrixStack<TMemory> s = r < A.Rows ? A : B;
@@ -155,7 +159,7 @@ internal struct FloatBatch<TThread, TMemory, TFormat> : IKernel<TThread> where T
         long row = s.Row(Batch.Matrix(Scratch, product), r), x = X + Batch.X(product);
         float sum = 0;
         for (int c = 4 * t.Lane; c < columns; c += 4 * t.Lanes)
-            sum = Products<TThread, TMemory>.Add(t, sum, format.Four(t, s.Weights, s.Matrix, row, c >> 2), Scratch, x + c, columns - c);
+            sum = Products<TThread, TMemory>.Add(t, sum, format.Four(t, s.Weights, s.Matrix, row, c >> 2), Scratch, x + c, columns - c, Wide);
         sum = t.SumLanes(sum);
         if (t.Lane == 0) Scratch.SetFloat(s.Y + Batch.Y(product) + r, sum);
     }
@@ -172,7 +176,7 @@ internal struct BlockBatch<TThread, TMemory, TFormat> : IKernel<TThread> where T
 
     public readonly void Run(TThread t)
     {
-        int warp = (t.Group * t.Items + t.Item) / t.Lanes, product = warp / (A.Rows + B.Rows), r = warp % (A.Rows + B.Rows);
+        int warp = Products<TThread, TMemory>.Warp(t), product = warp / (A.Rows + B.Rows), r = warp % (A.Rows + B.Rows);
         if (product >= Products) return; // the whole warp
         TFormat format = default;
         MatrixStack<TMemory> s = r < A.Rows ? A : B;
@@ -189,9 +193,17 @@ internal struct BlockBatch<TThread, TMemory, TFormat> : IKernel<TThread> where T
 
 internal static class Products<TThread, TMemory> where TThread : struct, IThread where TMemory : struct, IMemory
 {
-    /// <summary>sum + w·x of four numbers, or of as many as are left.</summary>
-    public static float Add(TThread t, float sum, Four w, TMemory scratch, long x, int left)
+    /// <summary>Number of the item's warp in the grid.</summary>
+    public static int Warp(TThread t) => t.Group * (t.Items / t.Lanes) + t.Item / t.Lanes;
+
+    /// <summary>sum + w·x of four numbers, or of as many as are left; with one load where they begin at a multiple of 16 bytes.</summary>
+    public static float Add(TThread t, float sum, Four w, TMemory scratch, long x, int left, int wide)
     {
+        if (wide != 0 && left > 3)
+        {
+            Quad q = scratch.Quad(x >> 2);
+            return t.Fma(w.D, t.AsFloat(q.D), t.Fma(w.C, t.AsFloat(q.C), t.Fma(w.B, t.AsFloat(q.B), t.Fma(w.A, t.AsFloat(q.A), sum))));
+        }
         sum = t.Fma(w.A, scratch.Float(x), sum);
         if (left > 1) sum = t.Fma(w.B, scratch.Float(x + 1), sum);
         if (left > 2) sum = t.Fma(w.C, scratch.Float(x + 2), sum);
