@@ -78,7 +78,7 @@ internal static unsafe class FloatDot
                 group = first + count - n;
                 if (w.Scales is not { } s)
                 {
-                    Group<TLoad>(w, n, group, tokens, from, x.Stride, to, y.Stride, following);
+                    Group<TLoad>(w, n, group, tokens, from, x.Stride, to, y.Stride, following, kernels);
                     continue;
                 }
                 group = Math.Min(group, s.BlockRows - (n + s.RowOffset) % s.BlockRows);
@@ -88,7 +88,7 @@ internal static unsafe class FloatDot
                     float scale = FloatRows.Scale(s, n, c);
                     for (int i = 0; i < tokens; i++) Scale(from + (long)i * x.Stride + c, scale, Math.Min(s.BlockColumns, w.Columns - c), memory + (long)i * line + c);
                 }
-                Group<TLoad>(w, n, group, tokens, memory, line, to, y.Stride, first + count - n - group + following);
+                Group<TLoad>(w, n, group, tokens, memory, line, to, y.Stride, first + count - n - group + following, kernels);
             }
         }
     }
@@ -103,7 +103,7 @@ internal static unsafe class FloatDot
 
     /// <summary>Rows whose scales are in the activations, times at most <see cref="AttentionKernels.RowBlock"/> tokens.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Group<TLoad>(Weight w, int first, int count, int tokens, float* x, int xStride, float* y, int yStride, int following) where TLoad : struct, IFloatLoader
+    private static void Group<TLoad>(Weight w, int first, int count, int tokens, float* x, int xStride, float* y, int yStride, int following, Kernels kernels) where TLoad : struct, IFloatLoader
     {
         if (tokens > 1)
         {
@@ -118,7 +118,8 @@ internal static unsafe class FloatDot
         int each = count / Streams, steps = w.Columns / Step;
         for (int n = first; n < first + each; n++)
         {
-            FourRows<TLoad>((byte*)w.Row(n), each * w.RowBytes, x, steps, Tables<TLoad>(), lanes);
+            if (TLoad.IsHalf && steps > 0 && kernels.Halves is { } halves) halves.Run((byte*)w.Row(n), each * w.RowBytes, x, steps, lanes);
+            else FourRows<TLoad>((byte*)w.Row(n), each * w.RowBytes, x, steps, Tables<TLoad>(), lanes);
             for (int i = 0; i < Streams; i++) y[n + i * each] = Finish<TLoad>((byte*)w.Row(n + i * each), x, steps * Step, w.Columns, lanes + i * Lanes);
         }
         for (int n = first + Streams * each; n < first + count; n++)

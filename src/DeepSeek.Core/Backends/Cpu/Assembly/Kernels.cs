@@ -46,7 +46,7 @@ internal sealed unsafe class Kernels : IDisposable
             (32, false, 6, [.. KernelCode.Bytesx6]), (32, true, 6, [.. KernelCode.BytesWithMinimax6]), (16, false, 6, [.. KernelCode.BytesInSixteensx6]),
             (16, true, 4, [.. KernelCode.BytesInSixteensWithMinimax4]), (16, true, 6, [.. KernelCode.BytesInSixteensWithMinimax6]),
         ];
-        int bytesOfPanels = panels.Sum(p => NativeCode.BytesOf(p.Code.Length)) + NativeCode.BytesOf(KernelCode.Brains.Length) + NativeCode.BytesOf(KernelCode.TileBrains.Length);
+        int bytesOfPanels = panels.Sum(p => NativeCode.BytesOf(p.Code.Length)) + NativeCode.BytesOf(KernelCode.Brains.Length) + NativeCode.BytesOf(KernelCode.TileBrains.Length) + NativeCode.BytesOf(KernelCode.Halves.Length);
         code = NativeCode.TryCreate(bytesOfPanels + sources.Sum(s => NativeCode.BytesOf(s.One.Length) + NativeCode.BytesOf(s.Two.Length) + NativeCode.BytesOf(s.Four.Length) + NativeCode.BytesOf(s.Eight.Length)));
         if (code is null) return;
         foreach ((DType type, byte[] one, byte[] two, byte[] four, byte[] eight) in sources)
@@ -55,8 +55,10 @@ internal sealed unsafe class Kernels : IDisposable
         foreach ((int group, bool minima, int tokens, byte[] machine) in panels) bytes.Add((group, minima, tokens), new VectorPanelKernel(code.Add(machine), tokens, PanelLayout.Bytes));
         if (capabilities.Avx512Bf16) Brains = new VectorPanelKernel(code.Add(KernelCode.Brains), BrainTokens, PanelLayout.Brains);
         TilePanelKernel? onTiles = capabilities.AmxBf16 && tiles is null ? new(code.Add(KernelCode.TileBrains)) : null;
+        HalvesKernel halves = new(code.Add(KernelCode.Halves));
         if (code.TrySeal())
         {
+            if (halves.Works()) Halves = halves;
             if (onTiles is not null && Works(onTiles, capabilities)) Tiles = onTiles;
             return;
         }
@@ -64,6 +66,9 @@ internal sealed unsafe class Kernels : IDisposable
         bytes.Clear();
         Brains = null;
     }
+
+    /// <summary>The product of rows of halves; null where there is none.</summary>
+    public HalvesKernel? Halves { get; }
 
     /// <summary>The product of packed bfloat16 panels; null where there is none.</summary>
     public PanelKernel? Brains { get; }

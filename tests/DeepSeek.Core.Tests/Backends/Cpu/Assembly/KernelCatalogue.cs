@@ -37,6 +37,7 @@ internal static class KernelCatalogue
             yield return ($"BytesInSixteensx{tokens}", new BytePanelAssembly(tokens, groups: 2, minima: false).Assemble());
             yield return ($"BytesInSixteensWithMinimax{tokens}", new BytePanelAssembly(tokens, groups: 2, minima: true).Assemble());
         }
+        yield return ("Halves", new HalvesAssembly().Assemble());
         yield return ("Brains", new BrainPanelAssembly(12).Assemble());
         yield return ("TileBrains", new TilePanelAssembly().Assemble());
     }
