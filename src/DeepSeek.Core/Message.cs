@@ -50,7 +50,7 @@ public sealed record Message(Role Role, string Content)
 }
 
 /// <summary>A tool that the model asks the application to run.</summary>
-/// <param name="Id">Unique within a conversation; made by the library, since models do not write ids.</param>
+/// <param name="Id">Unique within a conversation; made by the library, since models do not write ids. A call that comes back with it, unchanged, is found in the cache.</param>
 /// <param name="Name">The tool's name, as the model wrote it: it may be one that was never offered.</param>
 /// <param name="Arguments">The arguments: a JSON object.</param>
 public sealed record ToolCall(string Id, string Name, JsonElement Arguments);
