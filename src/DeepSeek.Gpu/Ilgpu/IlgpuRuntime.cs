@@ -22,6 +22,16 @@ internal static class IlgpuRuntime
     public static void Entry<TThread, TKernel>(TKernel kernel) where TThread : struct, IIlgpuThread<TThread> where TKernel : struct, IKernel<TThread>
         => kernel.Run(TThread.Create());
 
+    /// <summary>Disposes what is on a device. A device that was lost has taken it along, and its driver says so: disposing a model is not the place to complain.</summary>
+    public static void GiveBack(IDisposable there)
+    {
+        try { there.Dispose(); }
+        catch (AcceleratorException)
+        {
+            // Whoever used the device has seen its loss as a DeviceException.
+        }
+    }
+
     /// <summary>The same error in this library's words.</summary>
     public static ModelException Translate(AcceleratorException error, string device, string doing)
     {
@@ -148,9 +158,9 @@ internal sealed class IlgpuRuntime<TThread> : GpuRuntime<TThread, IlgpuMemory> w
 
     public override void Dispose()
     {
-        staging.Dispose();
-        stream.Dispose();
-        accelerator.Dispose();
+        IlgpuRuntime.GiveBack(staging);
+        IlgpuRuntime.GiveBack(stream);
+        IlgpuRuntime.GiveBack(accelerator);
     }
 }
 
@@ -167,5 +177,5 @@ internal sealed class IlgpuBuffer<TThread>(IlgpuRuntime<TThread> runtime, Memory
 
     public override void CopyFrom(GpuBuffer<IlgpuMemory> source, long from, long to, long count) => runtime.Copy(((IlgpuBuffer<TThread>)source).view, from, view, to, count);
 
-    public override void Dispose() => buffer.Dispose();
+    public override void Dispose() => IlgpuRuntime.GiveBack(buffer);
 }
