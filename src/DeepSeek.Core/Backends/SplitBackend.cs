@@ -103,12 +103,6 @@ internal sealed class SplitBackend : Backend
         return On(side).TryReadLargest(Get(row, side), columns, values);
     }
 
-    public override bool TryReadLargest(Tensor row, Span<int> columns, Span<float> values)
-    {
-        bool side = Where(row);
-        return On(side).TryReadLargest(Get(row, side), columns, values);
-    }
-
     public override void Write(Tensor x, ReadOnlySpan<float> source)
     {
         // A whole tensor may as well begin where it is small work; parts go where the rest is.
