@@ -77,12 +77,27 @@ internal struct Attention<TThread, TMemory, TCache> : IKernel<TThread> where TTh
             for (int s = warp; s < count; s += warps)
             {
                 long key = t.SharedWord(rows + s);
-                for (int h = 0; h < heads; h++)
+                for (int h = 0; h < heads; h += 4) // a key is read once for four heads
                 {
-                    float dot = 0;
-                    for (int i = t.Lane; i < Shape.KeySize; i += t.Lanes) dot = t.Fma(t.Shared(queries + h * Shape.KeySize + i), cache.Read(t, Keys, key, Shape.KeyWidth, keyHead * Shape.KeySize + i), dot);
-                    dot = t.SumLanes(dot);
-                    if (t.Lane == 0) t.SetShared(scores + h * Shape.Tile + s, dot);
+                    int left = heads - h, q = queries + h * Shape.KeySize, score = scores + h * Shape.Tile + s;
+                    float d0 = 0, d1 = 0, d2 = 0, d3 = 0;
+                    for (int i = t.Lane; i < Shape.KeySize; i += t.Lanes)
+                    {
+                        float k = cache.Read(t, Keys, key, Shape.KeyWidth, keyHead * Shape.KeySize + i);
+                        d0 = t.Fma(t.Shared(q + i), k, d0);
+                        if (left > 1) d1 = t.Fma(t.Shared(q + Shape.KeySize + i), k, d1);
+                        if (left > 2) d2 = t.Fma(t.Shared(q + 2 * Shape.KeySize + i), k, d2);
+                        if (left > 3) d3 = t.Fma(t.Shared(q + 3 * Shape.KeySize + i), k, d3);
+                    }
+                    d0 = t.SumLanes(d0);
+                    if (left > 1) d1 = t.SumLanes(d1);
+                    if (left > 2) d2 = t.SumLanes(d2);
+                    if (left > 3) d3 = t.SumLanes(d3);
+                    if (t.Lane != 0) continue;
+                    t.SetShared(score, d0);
+                    if (left > 1) t.SetShared(score + Shape.Tile, d1);
+                    if (left > 2) t.SetShared(score + 2 * Shape.Tile, d2);
+                    if (left > 3) t.SetShared(score + 3 * Shape.Tile, d3);
                 }
             }
             t.Barrier();
@@ -111,12 +126,25 @@ internal struct Attention<TThread, TMemory, TCache> : IKernel<TThread> where TTh
                 }
             }
             t.Barrier();
-            for (int i = t.Item; i < heads * Shape.ValueSize; i += t.Items)
+            for (int i = t.Item; i < (heads + 3) / 4 * Shape.ValueSize; i += t.Items) // a value is read once for four heads
             {
-                int h = i / Shape.ValueSize, at = keyHead * Shape.ValueSize + i % Shape.ValueSize;
-                float sum = t.Shared(sums + i) * t.Shared(factors + h);
-                for (int s = 0; s < count; s++) sum = t.Fma(t.Shared(scores + h * Shape.Tile + s), cache.Read(t, Values, t.SharedWord(rows + s), Shape.ValueWidth, at), sum);
-                t.SetShared(sums + i, sum);
+                int h = i / Shape.ValueSize * 4, left = heads - h, d = i % Shape.ValueSize, sum = sums + h * Shape.ValueSize + d, p = scores + h * Shape.Tile;
+                float o0 = t.Shared(sum) * t.Shared(factors + h), o1 = 0, o2 = 0, o3 = 0;
+                if (left > 1) o1 = t.Shared(sum + Shape.ValueSize) * t.Shared(factors + h + 1);
+                if (left > 2) o2 = t.Shared(sum + 2 * Shape.ValueSize) * t.Shared(factors + h + 2);
+                if (left > 3) o3 = t.Shared(sum + 3 * Shape.ValueSize) * t.Shared(factors + h + 3);
+                for (int s = 0; s < count; s++)
+                {
+                    float v = cache.Read(t, Values, t.SharedWord(rows + s), Shape.ValueWidth, keyHead * Shape.ValueSize + d);
+                    o0 = t.Fma(t.Shared(p + s), v, o0);
+                    if (left > 1) o1 = t.Fma(t.Shared(p + Shape.Tile + s), v, o1);
+                    if (left > 2) o2 = t.Fma(t.Shared(p + 2 * Shape.Tile + s), v, o2);
+                    if (left > 3) o3 = t.Fma(t.Shared(p + 3 * Shape.Tile + s), v, o3);
+                }
+                t.SetShared(sum, o0);
+                if (left > 1) t.SetShared(sum + Shape.ValueSize, o1);
+                if (left > 2) t.SetShared(sum + 2 * Shape.ValueSize, o2);
+                if (left > 3) t.SetShared(sum + 3 * Shape.ValueSize, o3);
             }
             t.Barrier();
         }
