@@ -110,7 +110,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         {
             parts[i] = Tile(i);
             Part p = parts[i];
-            tiled |= p.Kernel is not null;
+            tiled |= p.Kernel is not null || p.Input.Rows > (p.Weight.Kernel is null ? ManyTokens - 1 : DotKernel.MostTokens);
             rows += p.Weight.Rows;
             bytes += p.Weight.Source.Bytes;
             tokens = Math.Max(tokens, p.Input.Rows);
@@ -125,7 +125,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
             parts[i] = parts[i] with { FirstItem = count };
             count += (parts[i].Weight.Rows + itemRows - 1) / itemRows;
         }
-        panelRows = tiled || tokens >= ManyTokens ? PanelRows : itemRows;
+        panelRows = tiled ? PanelRows : itemRows;
         workerBytes = (buffered * panelRows * sizeof(float) + working + 127) & -64;
         workerScratch = (nint)scratch.Rent(workerBytes * pool.ThreadCount);
         pool.Run(new Products(this), count);

@@ -19,7 +19,10 @@ internal sealed unsafe class DotKernel(int unitColumns, delegate* unmanaged<long
     /// <summary>Tokens of all tiles but the last.</summary>
     public const int MostTokens = 8;
 
-    private const int Fields = 10, WorkingBytes = 16 * 64 + 256 * Rows;
+    /// <summary>Most tokens of a tile whose panels are of rows in far places.</summary>
+    private const int FarTokens = 4;
+
+    private const int Fields = 13, WorkingBytes = 16 * 64 + 256 * Rows;
 
     /// <summary>Columns of a step: a row is a whole number of them.</summary>
     public int UnitColumns { get; } = unitColumns;
@@ -55,6 +58,8 @@ internal sealed unsafe class DotKernel(int unitColumns, delegate* unmanaged<long
         fields[3] = w.Columns / UnitColumns;
         fields[6] = (long)y.Stride * sizeof(float);
         fields[9] = (nint)working + 63 & -64;
+        int* places = stackalloc int[Rows];
+        fields[11] = (nint)places;
         int whole = count / Rows, rest = count % Rows;
         for (int t = 0; t < tokens; t += MostTokens)
         {
@@ -63,8 +68,17 @@ internal sealed unsafe class DotKernel(int unitColumns, delegate* unmanaged<long
             float* to = (float*)y.Address + (long)t * y.Stride + first;
             fields[4] = (nint)(tiles + TileAt(w.Columns, t));
             fields[8] = some;
+            // With few tokens the rows of a panel lie far apart, each the beginning of a stream; else side by side.
+            bool far = some <= FarTokens;
+            int distance = far ? whole : 1;
+            for (int i = 0; i < Rows; i++) places[i] = i * distance;
+            fields[1] = w.RowBytes * distance;
+            fields[10] = far ? w.RowBytes : w.RowBytes * Rows;
+            fields[12] = (far ? 1 : Rows) * sizeof(float);
             if (whole > 0) Call(kernel, fields, w.Row(first), whole, (1 << Rows) - 1, to);
             if (rest == 0) continue;
+            for (int i = 0; i < Rows; i++) places[i] = i;
+            fields[1] = w.RowBytes;
             // A panel of the last rows, of which only the rest is stored; at the weight's beginning its first ones.
             int shift = Math.Max(0, first + count - Rows) - (first + whole * Rows);
             Call(kernel, fields, w.Row(first + whole * Rows + shift), 1, (1 << rest) - 1 << -shift, to + whole * Rows + shift);

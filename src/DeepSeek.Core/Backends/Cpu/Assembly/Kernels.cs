@@ -100,7 +100,7 @@ internal sealed unsafe class Kernels : IDisposable
     /// <summary>Whether a small product of arbitrary blocks is what .NET's intrinsics make of it.</summary>
     private static bool Works(DType type, DotKernel kernel)
     {
-        const int Rows = 37, Columns = 512, Tokens = 15;
+        const int Rows = 37, Columns = 512, Tokens = DotKernel.MostTokens;
         int weightBytes = (int)type.RowBytes(Columns) * Rows;
         byte* memory = (byte*)NativeMemory.AlignedAlloc((nuint)(weightBytes + 64 + IntegerDot.ScratchBytes(Columns)), 64);
         using ScratchArena scratch = new();
@@ -128,13 +128,16 @@ internal sealed unsafe class Kernels : IDisposable
             Tensor expected = new((nint)scratch.Rent(Tokens * Rows * sizeof(float)), Tokens, Rows, Rows), actual = new((nint)scratch.Rent(Tokens * Rows * sizeof(float)), Tokens, Rows, Rows);
             IntegerDot.Rows(Capabilities.None, BlockFormat.Of(type)!, w, 0, Rows, x, expected, memory + ((weightBytes + 63) & -64));
             byte* tiles = (byte*)scratch.Rent(DotKernel.TilesBytes(Columns, Tokens));
-            for (int i = 0; i < DotKernel.Tiles(Tokens); i++) DotKernel.Pack(x, i, tiles);
-            kernel.Multiply(w, 0, Rows, tiles, Tokens, actual);
             double error = 0, size = 0;
-            for (int i = 0; i < Tokens * Rows; i++)
+            for (int count = 1; count <= Tokens; count *= 2)
             {
-                double e = ((float*)expected.Address)[i], difference = ((float*)actual.Address)[i] - e;
-                (error, size) = (error + difference * difference, size + e * e);
+                DotKernel.Pack(x.Take(0, count), 0, tiles);
+                kernel.Multiply(w, 0, Rows, tiles, count, actual);
+                for (int i = 0; i < count * Rows; i++)
+                {
+                    double e = ((float*)expected.Address)[i], difference = ((float*)actual.Address)[i] - e;
+                    (error, size) = (error + difference * difference, size + e * e);
+                }
             }
             return error <= 1e-9 * size;
         }

@@ -5,16 +5,18 @@ namespace DeepSeek.Core.Tests.Backends.Cpu.Assembly;
 
 /// <summary>
 /// Products of stored blocks with a tile of quantised tokens by 512-bit VNNI, without packing panels: 16 weight rows side by side are transposed in registers, so that each is a
-/// lane, unpacked once and multiplied with all tokens. No sum goes over lanes; each result is the same operations in the same order as <see cref="BytePanelAssembly"/>'s, bit for bit.
+/// lane, unpacked once and multiplied with all tokens. With up to four tokens, when memory is what there is to wait for, the rows of a panel come from 16 far places, each a
+/// stream that the processor's prefetchers follow; with eight they are neighbours. No sum goes over lanes; each result is the same operations in the same order as <see cref="BytePanelAssembly"/>'s, bit for bit.
 /// </summary>
 /// <remarks>
-/// Fields of the argument block, in 8-byte units. LiveRows: a mask of the rows whose results are stored; LiveTokens: how many of the tile's tokens are; Working: memory for
-/// what does not fit in registers. Tile: as in <see cref="BytePanelAssembly"/>.
+/// Fields of the argument block, in 8-byte units. RowBytes: from a row of a panel to the next; PanelBytes: from a panel to the next. LiveRows: a mask of the rows whose results
+/// are stored; Places: where they go with up to four tokens, 16 counts of numbers; PanelOutput: bytes from there to where the next panel's go. LiveTokens: how many of the tile's
+/// tokens exist; Working: memory for what does not fit in registers. Tile: as in <see cref="BytePanelAssembly"/>.
 /// </remarks>
 /// <param name="tokens">Tokens of a tile: 1, 2, 4 or 8.</param>
 internal abstract class StoredDotAssembly(int tokens) : KernelAssembler
 {
-    public const int Weights = 0, RowBytes = 1, Panels = 2, Units = 3, Tile = 4, Output = 5, OutputStride = 6, LiveRows = 7, LiveTokens = 8, Working = 9;
+    public const int Weights = 0, RowBytes = 1, Panels = 2, Units = 3, Tile = 4, Output = 5, OutputStride = 6, LiveRows = 7, LiveTokens = 8, Working = 9, PanelBytes = 10, Places = 11, PanelOutput = 12;
 
     private const int Rows = 16, Line = 64;
 
@@ -29,11 +31,19 @@ internal abstract class StoredDotAssembly(int tokens) : KernelAssembler
 
     protected int TileStep => 52 * Tokens;
 
+    /// <summary>Whether rows of a panel come from far places.</summary>
+    private bool Far => Tokens <= 4;
+
+    /// <summary>How far ahead rows in far places are asked for, where the processor's prefetchers do not suffice; 0: they do.</summary>
+    protected virtual int Ahead => 0;
+
     /// <summary>Bytes of a row that the loop's step reads.</summary>
     protected abstract int UnitBytes { get; }
 
     /// <summary>Sums of a few tokens go in several chains, because one would wait for itself.</summary>
     private int Chains => Tokens <= 2 ? 4 : Tokens == 4 ? 2 : 1;
+
+    private int asked;
 
     private AssemblerRegisterZMM Acc(int token) => Z[24 + token];
 
@@ -61,8 +71,8 @@ internal abstract class StoredDotAssembly(int tokens) : KernelAssembler
         C.lea(r9, __[r8 + r13 * 4]);
         C.lea(r10, __[r8 + r13 * 8]);
         C.lea(r11, __[r9 + r13 * 8]);
-        C.lea(r12, __[r10 + r13 * 8]);
-        C.mov(rbp, r12);
+        if (!Far) C.lea(r12, __[r10 + r13 * 8]);
+        C.add(rbp, __[rdi + 8 * PanelBytes]);
         C.mov(rsi, __[rdi + 8 * Tile]);
         C.mov(rcx, __[rdi + 8 * Units]);
         for (int t = 0; t < Tokens; t++) C.vpxord(Acc(t), Acc(t), Acc(t));
@@ -75,14 +85,22 @@ internal abstract class StoredDotAssembly(int tokens) : KernelAssembler
         C.mov(rdx, __[rdi + 8 * LiveTokens]);
         for (int t = 0; t < Tokens; t++)
         {
-            C.vmovups(__zmmword_ptr[rax].k1, Acc(t));
+            if (Far)
+            {
+                C.mov(rcx, __[rdi + 8 * Places]);
+                C.vmovdqu32(Z[0], __zmmword_ptr[rcx]);
+                C.kmovw(k2, k1);
+                C.vscatterdps(__[rax + Z[0] * 4].k2, Acc(t));
+            }
+            else C.vmovups(__zmmword_ptr[rax].k1, Acc(t));
             if (t + 1 == Tokens) break;
             C.dec(rdx);
             C.je(stored);
             C.add(rax, rbx);
         }
         C.Label(ref stored);
-        C.add(__qword_ptr[rdi + 8 * Output], Rows * sizeof(float));
+        C.mov(rax, __[rdi + 8 * PanelOutput]);
+        C.add(__[rdi + 8 * Output], rax);
         C.dec(r15);
         C.jne(panel);
     }
@@ -94,14 +112,22 @@ internal abstract class StoredDotAssembly(int tokens) : KernelAssembler
     protected abstract void Unit();
 
     /// <summary>
-    /// Asks for a part of the next panel. A panel is one stretch of memory, read at 16 places that no prefetcher follows; the first level of the cache is too small for two.
+    /// Asks for a part of what is read next. A panel of neighbours is one stretch of memory, read at 16 places that no prefetcher follows, and the first level of the cache is too
+    /// small for two: the next one comes to the second level. Rows in far places come to the first level, as far ahead as pays.
     /// </summary>
-    /// <param name="parts">How many such parts make a step.</param>
+    /// <param name="parts">How many such parts make a step; a divisor of 16.</param>
     protected void Ask(int parts)
     {
-        int bytes = Rows * UnitBytes / parts;
-        for (int i = 0; i < bytes; i += Line) C.prefetcht1(__byte_ptr[r12 + i]);
-        C.add(r12, bytes);
+        if (!Far)
+        {
+            int bytes = Rows * UnitBytes / parts;
+            for (int i = 0; i < bytes; i += Line) C.prefetcht1(__byte_ptr[r12 + i]);
+            C.add(r12, bytes);
+            return;
+        }
+        if (Ahead == 0) return;
+        for (int n = 0; n < Rows / parts; n++, asked++)
+            for (int i = 0; i < UnitBytes; i += Line) C.prefetcht0(__byte_ptr[W(asked % Rows, Ahead + i)]);
     }
 
     /// <summary>Moves on in all rows.</summary>
@@ -265,6 +291,8 @@ internal sealed class StoredBlockAssembly(int tokens, int blockBytes, int nibble
     private bool Exponent => nibbles == 1;
 
     protected override int UnitBytes => blockBytes;
+
+    protected override int Ahead => nibbles < 0 ? 320 : 0;
 
     protected override void Prepare()
     {
@@ -474,6 +502,8 @@ internal sealed class StoredQ6KAssembly(int tokens) : StoredDotAssembly(tokens)
     private Label levels, mask;
 
     protected override int UnitBytes => Block;
+
+    protected override int Ahead => 640;
 
     protected override void Prepare()
     {
