@@ -11,8 +11,6 @@ internal sealed class TokenMask(int rows)
 
     public int Rows => rows;
 
-    internal Span<ulong> Words => words;
-
     public bool this[int token] => (uint)token < (uint)rows && (words[token >> 6] >> (token & 63) & 1) != 0;
 
     public int Count
@@ -23,6 +21,12 @@ internal sealed class TokenMask(int rows)
             foreach (ulong w in words) count += BitOperations.PopCount(w);
             return count;
         }
+    }
+
+    /// <summary>The tokens of another mask over the same rows, too.</summary>
+    internal void Add(TokenMask other)
+    {
+        for (int i = 0; i < words.Length; i++) words[i] |= other.words[i];
     }
 
     internal void Add(int token) => words[token >> 6] |= 1UL << (token & 63);

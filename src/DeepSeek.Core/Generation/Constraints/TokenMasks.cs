@@ -13,6 +13,9 @@ internal sealed class TokenMasks
     /// <summary>Lexeme states kept for each grammar.</summary>
     public const int LexemeLimit = 256;
 
+    /// <summary>Places behind a lexeme for which the tokens that lead out of it are kept.</summary>
+    public const int PlaceLimit = 4;
+
     private readonly Lock gate = new();
     private readonly TermFactory factory;
     private readonly Dictionary<Term, TokenMask> masks = new(ReferenceEqualityComparer.Instance);
@@ -64,17 +67,26 @@ internal sealed class TokenMasks
                 continue;
             }
             LexemeMask lexeme = OfLexeme(top);
-            Span<ulong> words = mask.Words;
-            for (int i = 0; i < words.Length; i++) words[i] |= lexeme.Inside.Words[i];
+            mask.Add(lexeme.Inside);
             if (stack.Kind != TermKind.Concat) continue;
             if (top.Nullable) others.Add(stack.Second!);
-            foreach (int node in lexeme.Exits) Walk(stack.Second!, node, mask, null);
+            if (lexeme.Exits.Length > 0) mask.Add(Leaving(lexeme, stack.Second!));
         }
         if (others.Count > 0) Walk(factory.Alternatives([.. others]), 0, mask, null);
         if (state.Nullable)
             foreach (int end in Trie.EndTokens)
                 if (end < Trie.Rows) mask.Add(end);
         return mask;
+    }
+
+    /// <summary>Tokens that begin inside a lexeme and end behind it. A long string has as many states as it may have characters: from all of them the same ones lead out.</summary>
+    private TokenMask Leaving(LexemeMask lexeme, Term behind)
+    {
+        if (lexeme.Leaving.TryGetValue(behind, out TokenMask? mask)) return mask;
+        mask = new TokenMask(Trie.Rows);
+        foreach (int node in lexeme.Exits) Walk(behind, node, mask, null);
+        if (lexeme.Leaving.Count >= PlaceLimit) lexeme.Leaving.Clear();
+        return lexeme.Leaving[behind] = mask;
     }
 
     private LexemeMask OfLexeme(Term lexeme)
@@ -132,5 +144,9 @@ internal sealed class TokenMasks
     /// <summary>A lexeme by itself.</summary>
     /// <param name="Inside">Tokens that end inside it.</param>
     /// <param name="Exits">Nodes at which it may end and something else begin.</param>
-    private sealed record LexemeMask(TokenMask Inside, int[] Exits);
+    private sealed record LexemeMask(TokenMask Inside, int[] Exits)
+    {
+        /// <summary>By what is behind it: tokens that lead out of it.</summary>
+        public Dictionary<Term, TokenMask> Leaving { get; } = new(ReferenceEqualityComparer.Instance);
+    }
 }
