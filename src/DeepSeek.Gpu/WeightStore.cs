@@ -33,6 +33,7 @@ internal sealed class WeightStore<TThread, TMemory>(GpuRuntime<TThread, TMemory>
     private const int StagingBytes = 4 << 20;
 
     private readonly List<GpuBuffer<TMemory>> buffers = [];
+    private readonly Dictionary<(nint Data, int Rows, int Columns, GpuFormat Format), PlacedMatrices<TMemory>> single = [];
     private readonly byte[] staging = new byte[StagingBytes];
     private GpuBuffer<TMemory>? slab;
     private long used, slabBytes = FirstSlab;
@@ -40,8 +41,14 @@ internal sealed class WeightStore<TThread, TMemory>(GpuRuntime<TThread, TMemory>
     /// <summary>Device memory taken.</summary>
     public long Bytes { get; private set; }
 
-    /// <summary>Uploads a weight, if that has not happened.</summary>
-    public PlacedMatrices<TMemory> Place(GpuWeight<TMemory> weight) => weight.Placed ??= Together([weight.Source], weight.Role);
+    /// <summary>Uploads a weight, if that has not happened, be it in another role: a tied head is the embedding's table.</summary>
+    public PlacedMatrices<TMemory> Place(GpuWeight<TMemory> weight)
+    {
+        if (weight.Placed is { } placed) return placed;
+        var key = (weight.Source.Data, weight.Rows, weight.Columns, weight.Format);
+        if (!single.TryGetValue(key, out placed)) single.Add(key, placed = Together([weight.Source], weight.Role));
+        return weight.Placed = placed;
+    }
 
     /// <summary>Uploads matrices of one shape, one behind the other; where their formats differ, all as float32.</summary>
     public PlacedMatrices<TMemory> Together(IReadOnlyList<Weight> matrices, WeightRole role)

@@ -44,6 +44,20 @@ public class DecodeTests
         }
     }
 
+    /// <summary>A tied head is the embedding's table: it takes no memory of its own.</summary>
+    [Fact]
+    public void AWeightOfTwoRolesLiesThereOnce()
+    {
+        using var bench = new OperationBench(OperationTests.Host(1, 1), 2);
+        Weight table = bench.Weight(DType.Q8_0, 20_000, 96); // large enough for a buffer of its own
+        DeviceWeight embedding = bench.Backend.Prepare(table, WeightRole.Embedding), head = bench.Backend.Prepare(new Weight("again", table.Type, table.Rows, table.Columns, table.Data), WeightRole.Head);
+        bench.Backend.Embed(bench.Random(1, 96), embedding, [7]);
+        long bytes = bench.Backend.PreparedBytes;
+        bench.Backend.Head(bench.Random(1, 20_000), bench.Random(1, 96), [0], head);
+        Assert.InRange(bytes, 20_000 * 102, 20_000 * 112 + 256);
+        Assert.Equal(bytes, bench.Backend.PreparedBytes);
+    }
+
     /// <summary>Asking for the operations of a layer takes no managed memory, once all of them have been asked for before.</summary>
     [Fact]
     public void OperationsAllocateNothing()
