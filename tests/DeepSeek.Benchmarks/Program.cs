@@ -11,6 +11,7 @@ switch (args)
     case ["attention", ..]: AttentionBenchmark.Run(args.AsSpan(1)); return 0;
     case ["masks", ..] when args.Length > 1: MaskBenchmark.Run(args.AsSpan(1)); return 0;
     case ["constrained", ..] when args.Length > 1: await ConstrainedBenchmark.RunAsync(args[1..]); return 0;
+    case ["load", var model, ..]: await LoadBenchmark.RunAsync(model, 5); return 0;
     case ["kernels", ..]: KernelBenchmark.Run(args[1..]); return 0;
     case ["fp8", var folder, ..]:
         RandomFp8Folder.Write(folder, args.Length > 2 ? double.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture) : 4.2, args.Length > 3 ? args[3] : null);
@@ -25,6 +26,7 @@ switch (args)
                    DeepSeek.Benchmarks kernels [FORMAT…]  times matrix products: bandwidth for few tokens, operations for many
                    DeepSeek.Benchmarks fp8 FOLDER [GIGABYTES] [TOKENIZER]  writes a random float8 checkpoint in DeepSeek-V3's layout
                    DeepSeek.Benchmarks soak MODEL [REQUESTS]  sends short requests of every kind and watches memory
+                   DeepSeek.Benchmarks load MODEL         times opening a model, cold and warm, and its first token
             """);
         return 64;
 }
