@@ -10,14 +10,14 @@ namespace DeepSeek.Generation;
 /// <param name="cache">Whose blocks are given out.</param>
 /// <param name="maxSequences">Sequences that run at the same time.</param>
 /// <param name="maxStepTokens">Tokens in a step; at least <paramref name="maxSequences"/>.</param>
-/// <param name="aloneTokens">Where a prompt is alone, it is cut at multiples of about so many tokens.</param>
+/// <param name="aloneTokens">Where a prompt is alone, it is cut at multiples of the largest whole number of half blocks, or part of a block, that is no more than this.</param>
 internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepTokens, int aloneTokens)
 {
     /// <summary>Steps after which a sequence counts one level of priority more.</summary>
     public const int StepsPerLevel = 256;
 
     private readonly List<Sequence> waiting = new(64), running = new(maxSequences), planned = new(maxSequences);
-    private readonly int stride = Math.Max(Math.Min(aloneTokens, maxStepTokens) / cache.BlockTokens, 1) * cache.BlockTokens;
+    private readonly int stride = Stride(Math.Min(aloneTokens, maxStepTokens), cache.BlockTokens);
     private long step, arrivals;
 
     /// <summary>Sequences that hold blocks, the first in order in front (as of the last plan).</summary>
@@ -83,7 +83,7 @@ internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepToke
         {
             Sequence s = running[i];
             if (s.Pending <= 1) continue;
-            int rows = Chunk(s, isAlone ? Math.Min(left, stride - s.Computed % stride) : left, isFirst);
+            int rows = isAlone ? Chunk(s, Math.Min(left, stride - s.Computed % stride), isFirst, Math.Min(stride & -stride, cache.BlockTokens)) : Chunk(s, left, isFirst, cache.BlockTokens);
             if (rows <= 0) continue;
             if (TryPlan(s, rows))
             {
@@ -95,14 +95,21 @@ internal sealed class Scheduler(KvCache cache, int maxSequences, int maxStepToke
     }
 
     /// <summary>
-    /// Prompts are cut at multiples of the block size, and what is left behind the last multiple is a step's part of its own: so the cuts are the same whatever part of a prompt is
-    /// cached, and however fast the machine is at the moment.
+    /// Prompts are cut at multiples of a unit, the block size or where a sequence is alone a part of it, and what is left behind the last multiple is a step's part of its own: so the cuts
+    /// are the same whatever part of a prompt is cached, and however fast the machine is at the moment.
     /// </summary>
-    private int Chunk(Sequence s, int left, bool isFirst)
+    private int Chunk(Sequence s, int left, bool isFirst, int unit)
     {
-        int rows = Math.Min(Math.Min(s.Pending, left), s.MaxStepTokens), end = s.Computed + rows, cut = end - end % cache.BlockTokens;
+        int rows = Math.Min(Math.Min(s.Pending, left), s.MaxStepTokens), end = s.Computed + rows, cut = end - end % unit;
         if (cut > s.Computed) return cut - s.Computed;
         return rows == s.Pending || isFirst || s.MaxStepTokens < cache.BlockTokens ? rows : 0;
+    }
+
+    /// <summary>A whole number of half blocks, or a part of one that divides it.</summary>
+    private static int Stride(int tokens, int blockTokens)
+    {
+        int half = Math.Max(blockTokens / 2, 1);
+        return tokens >= half ? tokens / half * half : 1 << int.Log2(Math.Max(tokens, 1));
     }
 
     private bool TryPlan(Sequence s, int rows)

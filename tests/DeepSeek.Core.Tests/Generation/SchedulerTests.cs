@@ -165,24 +165,26 @@ public class SchedulerTests
         Assert.Equal([16, 16, 8, 3], parts);
     }
 
-    /// <summary>Alone, a prompt is cut at the same places whatever time there is.</summary>
+    /// <summary>Alone, a prompt is cut at the same places whatever time there is: at multiples of half blocks, or of a part of a block where that is all that a step may hold.</summary>
     [Theory]
-    [InlineData(1)]
-    [InlineData(19)]
-    [InlineData(1000)]
-    public void APromptThatIsAlone_IsCutWhereNoClockMovesIt(int promptTokens)
+    [InlineData(21, 1, new[] { 20, 20, 4, 3 })]
+    [InlineData(21, 19, new[] { 20, 20, 4, 3 })]
+    [InlineData(21, 1000, new[] { 20, 20, 4, 3 })]
+    [InlineData(15, 1000, new[] { 14, 14, 14, 4, 1 })]
+    [InlineData(3, 1, new[] { 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1 })]
+    public void APromptThatIsAlone_IsCutWhereNoClockMovesIt(int aloneTokens, int promptTokens, int[] parts)
     {
         var cache = new KvCache(new TokenStorage(4, 30), true);
-        var scheduler = new Scheduler(cache, 2, 64, 21);
+        var scheduler = new Scheduler(cache, 2, 64, aloneTokens);
         var s = new Sequence(Enumerable.Range(0, 47).ToArray(), 60, 4);
         scheduler.Enqueue(s);
-        var parts = new List<int>();
+        var seen = new List<int>();
         while (s.Computed < 47)
         {
             scheduler.Plan(promptTokens);
-            parts.Add(s.StepRows);
+            seen.Add(s.StepRows);
             s.Computed += s.StepRows;
         }
-        Assert.Equal([20, 20, 4, 3], parts);
+        Assert.Equal(parts, seen);
     }
 }
