@@ -12,23 +12,12 @@ public class GoldenTests(ITestOutputHelper output)
     /// <summary>Float32 against float64; the cache in float32.</summary>
     private const double Limit = 1e-8;
 
-    /// <summary>Every golden checkpoint of these architectures, as a folder and as every GGUF file beside it.</summary>
-    public static TheoryData<string> All =>
-    [
-        "llama", "llama3-rope", "llama3-rope/model-bf16.gguf", "llama-linear-rope-tied", "qwen2", "qwen2/model-bf16.gguf", "qwen3", "qwen3-yarn", "qwen3-yarn/model-bf16.gguf",
-        "qwen3-moe", "qwen3-moe/model-bf16.gguf", "deepseek-moe", "deepseek-moe/model-bf16.gguf", "deepseek-v2-lite", "deepseek-v2-lite/model-bf16.gguf",
-        "deepseek-v2-lite/model-legacy-kv_b.gguf", "deepseek-v2", "deepseek-v3", "deepseek-v3/model-bf16.gguf", "deepseek-v3-no-yarn", "deepseek-v3-fp8",
-    ];
-
-    /// <summary>Those of which every clone has a copy.</summary>
-    public static TheoryData<string> Small => ["llama", "llama3-rope/model-bf16.gguf", "qwen2", "qwen3-moe", "deepseek-v3", "deepseek-v3/model-bf16.gguf", "deepseek-v3-fp8"];
-
     [SharedTheory]
-    [MemberData(nameof(All))]
+    [MemberData(nameof(Golden.All), MemberType = typeof(Golden))]
     public void AgreesWithTransformers(string model) => Check(SharedData.Path("golden", model), reproducible: false);
 
     [Theory]
-    [MemberData(nameof(Small))]
+    [MemberData(nameof(Golden.Small), MemberType = typeof(Golden))]
     public void AgreesWithTransformersOnAFreshClone(string model) => Check(SharedData.Local("golden", model), reproducible: true);
 
     private void Check(string path, bool reproducible)
