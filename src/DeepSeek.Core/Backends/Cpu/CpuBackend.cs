@@ -34,8 +34,8 @@ internal sealed unsafe class CpuBackend : Backend
     {
         { AmxInt8: true } or { AmxBf16: true } => 8e11,
         { Avx512Vnni: true } => 3e11,
-        { Avx512: true } or { AvxVnni: true } => 8e10,
-        { Avx2: true } or { ArmDot: true } => 4e10,
+        { Avx512: true } or { AvxVnni: true } or { Avx2: true } => 1e11,
+        { ArmDot: true } => 4e10,
         _ => 2e9,
     });
 

@@ -15,7 +15,7 @@ internal sealed unsafe class CpuWeight : DeviceWeight, IDisposable
     {
         // A router's scores decide between experts: they are computed from float32 activations.
         if (role != WeightRole.Router) Blocks = BlockFormat.Of(source.Type);
-        if (Blocks is not null) Kernel = kernels?.Dot(source);
+        if (Blocks is not null) Kernel = kernels?.Stored(source);
         capabilities = kernels?.Capabilities ?? Capabilities.None;
         if (role != WeightRole.Vector) return;
         values = (float*)NativeMemory.AlignedAlloc((nuint)PreparedBytes, 64);
@@ -28,8 +28,8 @@ internal sealed unsafe class CpuWeight : DeviceWeight, IDisposable
     /// <summary>Whether products are float32 throughout: routers, whose scores decide between experts, and weights that bfloat16 would round.</summary>
     public bool IsPlainSum => Role == WeightRole.Router || Source.Type == DType.F32;
 
-    /// <summary>The assembled product for few tokens; null where there is none.</summary>
-    public DotKernel? Kernel { get; }
+    /// <summary>The product of the blocks as they are stored; null where there is none.</summary>
+    public StoredKernel? Kernel { get; }
 
     /// <summary>A vector's numbers. [Columns]</summary>
     public float* Values => values;

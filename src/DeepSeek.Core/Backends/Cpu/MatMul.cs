@@ -110,7 +110,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         {
             parts[i] = Tile(i);
             Part p = parts[i];
-            tiled |= p.Kernel is not null || p.Input.Rows > (p.Weight.Kernel is null ? ManyTokens - 1 : DotKernel.MostTokens);
+            tiled |= p.Kernel is not null || p.Weight.Kernel is not LaneKernel && p.Input.Rows > (p.Weight.Kernel is null ? ManyTokens - 1 : DotKernel.MostTokens);
             rows += p.Weight.Rows;
             bytes += p.Weight.Source.Bytes;
             tokens = Math.Max(tokens, p.Input.Rows);
@@ -136,20 +136,21 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     {
         Part p = parts[index];
         PanelKernel? kernel = Packs(p);
-        if (kernel is null && p.Weight.Kernel is null) return p;
+        StoredKernel? stored = kernel is null ? p.Weight.Kernel : null;
+        if (kernel is null && stored is null) return p;
         for (int i = index - 1; i >= 0; i--)
         {
             Part before = parts[i];
-            if (before.Tiles != 0 && before.Kernel?.Tokens == kernel?.Tokens && before.Kernel?.Layout == kernel?.Layout && before.Input == p.Input)
+            if (before.Tiles != 0 && before.Kernel?.Tokens == kernel?.Tokens && before.Kernel?.Layout == kernel?.Layout && (stored is null || before.Weight.Kernel?.GetType() == stored.GetType()) && before.Input == p.Input)
                 return p with { Kernel = kernel, Tiles = before.Tiles, TileBytes = before.TileBytes };
         }
-        if (kernel is null)
+        if (stored is not null)
         {
-            p = p with { Tiles = (nint)scratch.Rent(DotKernel.TilesBytes(p.Input.Columns, p.Input.Rows)) };
-            pool.Run(new StoredTiling(p.Quantised, (byte*)p.Tiles), DotKernel.Tiles(p.Input.Rows));
+            p = p with { Tiles = (nint)scratch.Rent(stored.TilesBytes(p.Input.Columns, p.Input.Rows)) };
+            pool.Run(new StoredTiling(stored, p.Quantised, (byte*)p.Tiles), stored.Tiles(p.Input.Columns, p.Input.Rows));
             return p;
         }
-        int tiles = (p.Input.Rows + kernel.Tokens - 1) / kernel.Tokens, columns = p.Input.Columns;
+        int tiles = (p.Input.Rows + kernel!.Tokens - 1) / kernel.Tokens, columns = p.Input.Columns;
         long tileBytes = kernel.Layout switch
         {
             PanelLayout.Bytes => columns / 32 * (long)BytePanels.TileStep(kernel.Tokens),
@@ -168,6 +169,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         if (kernels.Tiles is { } onTiles && tokens >= ManyTileTokens && !p.Weight.IsPlainSum && !reproducible) return onTiles;
         if (p.Weight.Blocks is { } format)
         {
+            if (p.Weight.Kernel is LaneKernel) return null; // its tiles are as large as pays
             bool stored = p.Weight.Kernel is not null;
             int many = !stored ? ManyTokens : format.GroupElements == 16 ? ManyStoredSixteens : ManyStoredTokens;
             return tokens >= many && (stored || !reproducible) ? kernels.Bytes(format, tokens) : null;
@@ -261,9 +263,9 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         }
     }
 
-    private readonly struct StoredTiling(QuantisedRows x, byte* tiles) : IParallelWork
+    private readonly struct StoredTiling(StoredKernel kernel, QuantisedRows x, byte* tiles) : IParallelWork
     {
-        public void Execute(int item, int worker) => DotKernel.Pack(x, item, tiles);
+        public void Execute(int item, int worker) => kernel.Pack(x, item, tiles);
     }
 
     private readonly struct Products(MatMul owner) : IParallelWork

@@ -3,19 +3,15 @@ using DeepSeek.Tensors;
 namespace DeepSeek.Backends.Cpu.Assembly;
 
 /// <summary>
-/// The assembled product of one format's stored blocks with few tokens, 16 weight rows at a time. A result is made by the same operations in the same order whatever the
-/// count of tokens, and by <see cref="PanelKernel"/> with packed panels.
+/// The assembled product of one format's stored blocks with few tokens; <see cref="PanelKernel"/> makes the same results of packed panels.
 /// </summary>
 /// <param name="unitColumns">Columns of a step: a row is a whole number of them.</param>
 /// <param name="one">The kernel for tiles of one token.</param>
 /// <param name="two">Of two.</param>
 /// <param name="four">Of four.</param>
 /// <param name="eight">Of eight.</param>
-internal sealed unsafe class DotKernel(int unitColumns, delegate* unmanaged<long*, void> one, delegate* unmanaged<long*, void> two, delegate* unmanaged<long*, void> four, delegate* unmanaged<long*, void> eight)
+internal sealed unsafe class DotKernel(int unitColumns, delegate* unmanaged<long*, void> one, delegate* unmanaged<long*, void> two, delegate* unmanaged<long*, void> four, delegate* unmanaged<long*, void> eight) : StoredKernel(unitColumns)
 {
-    /// <summary>Weight rows of a panel; a weight has at least as many.</summary>
-    public const int Rows = 16;
-
     /// <summary>Tokens of all tiles but the last.</summary>
     public const int MostTokens = 8;
 
@@ -24,33 +20,20 @@ internal sealed unsafe class DotKernel(int unitColumns, delegate* unmanaged<long
 
     private const int Fields = 13, WorkingBytes = 16 * 64 + 256 * Rows;
 
-    /// <summary>Columns of a step: a row is a whole number of them.</summary>
-    public int UnitColumns { get; } = unitColumns;
-
     /// <summary>Tokens of the tile that so many tokens are packed in, at most <see cref="MostTokens"/>.</summary>
     private static int TileTokens(int tokens) => tokens > 4 ? MostTokens : tokens == 3 ? 4 : tokens;
 
-    /// <summary>Tiles of so many tokens.</summary>
-    public static int Tiles(int tokens) => (tokens + MostTokens - 1) / MostTokens;
+    public override int Tiles(int columns, int tokens) => (tokens + MostTokens - 1) / MostTokens;
 
-    /// <summary>Bytes of the tiles of so many tokens.</summary>
-    public static long TilesBytes(int columns, int tokens) => TileAt(columns, tokens & -MostTokens) + TileAt(columns, TileTokens(tokens % MostTokens));
+    public override long TilesBytes(int columns, int tokens) => TileAt(columns, tokens & -MostTokens) + TileAt(columns, TileTokens(tokens % MostTokens));
 
-    /// <summary>Packs one tile.</summary>
-    public static void Pack(QuantisedRows x, int tile, byte* tiles)
+    public override void Pack(QuantisedRows x, int tile, byte* tiles)
     {
         int first = tile * MostTokens, count = Math.Min(MostTokens, x.Rows - first);
         BytePanels.PackTokens(x, first, count, TileTokens(count), tiles + TileAt(x.Columns, first));
     }
 
-    /// <summary>y[t][n] for rows [first, first + count) and all tokens, without bias.</summary>
-    /// <param name="w">The weight.</param>
-    /// <param name="first">First row.</param>
-    /// <param name="count">How many.</param>
-    /// <param name="tiles">Tokens packed by <see cref="Pack"/>: tiles of <see cref="MostTokens"/> and one of <see cref="TileTokens"/> for the rest.</param>
-    /// <param name="tokens">How many.</param>
-    /// <param name="y">Products.</param>
-    public void Multiply(Weight w, int first, int count, byte* tiles, int tokens, Tensor y)
+    public override void Multiply(Weight w, int first, int count, byte* tiles, int tokens, Tensor y)
     {
         byte* working = stackalloc byte[WorkingBytes + 64];
         long* fields = stackalloc long[Fields];

@@ -12,7 +12,7 @@ internal sealed unsafe class Kernels : IDisposable
 {
     private readonly NativeCode? code;
     private readonly Dictionary<DType, DotKernel> dots = [];
-    private readonly Dictionary<DType, bool> tried = [];
+    private readonly Dictionary<DType, StoredKernel?> stored = [];
 
     private readonly Dictionary<(int Group, bool Minima, int Tokens), PanelKernel> bytes = [];
     private readonly Dictionary<(int Group, bool Minima, int Least, int Most), PanelKernel?> own = [];
@@ -89,12 +89,15 @@ internal sealed unsafe class Kernels : IDisposable
         return kernel;
     }
 
-    /// <summary>The kernel for a weight; null where there is none.</summary>
-    public DotKernel? Dot(Weight w)
+    /// <summary>The product of a weight's stored blocks, assembled or by .NET's intrinsics; null where there is none.</summary>
+    public StoredKernel? Stored(Weight w)
     {
-        if (!dots.TryGetValue(w.Type, out DotKernel? kernel) || w.Rows < DotKernel.Rows || w.Columns % kernel.UnitColumns != 0) return null;
-        if (!tried.TryGetValue(w.Type, out bool works)) tried.Add(w.Type, works = Works(w.Type, kernel));
-        return works ? kernel : null;
+        if (!stored.TryGetValue(w.Type, out StoredKernel? kernel))
+        {
+            kernel = dots.TryGetValue(w.Type, out DotKernel? assembled) && Works(w.Type, assembled) ? assembled : LaneKernel.Of(Capabilities, w.Type);
+            stored.Add(w.Type, kernel);
+        }
+        return kernel is null || w.Rows < StoredKernel.Rows || w.Columns % kernel.UnitColumns != 0 ? null : kernel;
     }
 
     /// <summary>Whether a small product of arbitrary blocks is what .NET's intrinsics make of it.</summary>
@@ -127,11 +130,11 @@ internal sealed unsafe class Kernels : IDisposable
             Weight w = new("self-test", type, Rows, Columns, (nint)memory);
             Tensor expected = new((nint)scratch.Rent(Tokens * Rows * sizeof(float)), Tokens, Rows, Rows), actual = new((nint)scratch.Rent(Tokens * Rows * sizeof(float)), Tokens, Rows, Rows);
             IntegerDot.Rows(Capabilities.None, BlockFormat.Of(type)!, w, 0, Rows, x, expected, memory + ((weightBytes + 63) & -64));
-            byte* tiles = (byte*)scratch.Rent(DotKernel.TilesBytes(Columns, Tokens));
+            byte* tiles = (byte*)scratch.Rent(kernel.TilesBytes(Columns, Tokens));
             double error = 0, size = 0;
             for (int count = 1; count <= Tokens; count *= 2)
             {
-                DotKernel.Pack(x.Take(0, count), 0, tiles);
+                kernel.Pack(x.Take(0, count), 0, tiles);
                 kernel.Multiply(w, 0, Rows, tiles, count, actual);
                 for (int i = 0; i < count * Rows; i++)
                 {

@@ -120,7 +120,7 @@ internal sealed unsafe class BlockFormat
         => new(T.Elements, T.Bytes, T.GroupElements, T.HasMinima, T.Range, &UnpackRow<T>, pack);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void PackRows<T>(PanelRows rows, int blocks, byte* step, float* scales, int stepBytes) where T : struct, IBlockFormat, IPanelFormat
+    private static void PackRows<T>(PanelRows rows, int blocks, byte* step, float* scales, int stepBytes) where T : struct, IPanelFormat
     {
         for (int b = 0; b < blocks; b++)
         {

@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: half d, 16 bytes of half-bytes as in Q4_0, each an index into a table of 16 levels; element = d·level.</summary>
-internal readonly unsafe struct IQ4_NL : IBlockFormat, IPanelFormat
+internal readonly unsafe struct IQ4_NL : IPanelFormat, ILaneFormat
 {
     public static int Elements => 32;
 
@@ -42,5 +42,14 @@ internal readonly unsafe struct IQ4_NL : IBlockFormat, IPanelFormat
     {
         rows.Halves(offset).Store(scales);
         rows.Levels(offset + 2, Levels, step, step + 256);
+    }
+
+    public static int Offset => ILaneFormat.Signed;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    {
+        rows.Halves(0).Store(scales);
+        rows.Levels(2, Levels, q, q + 128);
     }
 }

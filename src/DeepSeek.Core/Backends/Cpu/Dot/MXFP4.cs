@@ -1,9 +1,10 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>OCP microscaling FP4 (e2m1): 32 elements: exponent e, 16 bytes of half-bytes as in Q4_0; element = 2^(e − 128)·(twice the e2m1 number).</summary>
-internal readonly unsafe struct MXFP4 : IBlockFormat, IPanelFormat
+internal readonly unsafe struct MXFP4 : IPanelFormat, ILaneFormat
 {
     public static int Elements => 32;
 
@@ -36,5 +37,14 @@ internal readonly unsafe struct MXFP4 : IBlockFormat, IPanelFormat
     {
         for (int r = 0; r < PanelRows.Count; r++) scales[r] = HalfPower(*rows.Row(r, offset));
         rows.Levels(offset + 1, Levels, step, step + 256);
+    }
+
+    public static int Offset => 16;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    {
+        for (int r = 0; r < LaneRows.Count; r++) scales[r] = HalfPower(*rows.Row(r, 0));
+        rows.Levels(1, Levels + Vector128.Create((sbyte)16), q, q + 128);
     }
 }

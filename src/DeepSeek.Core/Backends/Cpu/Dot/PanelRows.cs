@@ -112,7 +112,7 @@ internal readonly unsafe ref struct PanelRows
 }
 
 /// <summary>A block format that packs 16 rows of a panel at once, faster than row by row.</summary>
-internal unsafe interface IPanelFormat
+internal unsafe interface IPanelFormat : IBlockFormat
 {
     /// <summary>Packs one block of 16 rows.</summary>
     /// <param name="rows">The rows.</param>

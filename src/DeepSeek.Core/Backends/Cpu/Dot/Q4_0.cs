@@ -1,9 +1,10 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: half d, 16 bytes; element i is d·(low half of byte i − 8), element 16 + i its high half.</summary>
-internal readonly unsafe struct Q4_0 : IBlockFormat, IPanelFormat
+internal readonly unsafe struct Q4_0 : IPanelFormat, ILaneFormat
 {
     public static int Elements => 32;
 
@@ -25,5 +26,14 @@ internal readonly unsafe struct Q4_0 : IBlockFormat, IPanelFormat
     {
         rows.Halves(offset).Store(scales);
         rows.Nibbles(offset + 2, 128 - 8, step, step + 256);
+    }
+
+    public static int Offset => 8;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    {
+        rows.Halves(0).Store(scales);
+        rows.Nibbles(2, q, q + 128);
     }
 }

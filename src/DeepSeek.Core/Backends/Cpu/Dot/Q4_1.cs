@@ -1,9 +1,10 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: halves d and m, 16 bytes; element i is d·(low half of byte i) + m, element 16 + i its high half.</summary>
-internal readonly unsafe struct Q4_1 : IBlockFormat, IPanelFormat
+internal readonly unsafe struct Q4_1 : IPanelFormat, ILaneFormat
 {
     public static int Elements => 32;
 
@@ -27,5 +28,15 @@ internal readonly unsafe struct Q4_1 : IBlockFormat, IPanelFormat
         rows.Halves(offset).Store(scales);
         rows.Halves(offset + 2).Store(scales + 2 * PanelRows.Count);
         rows.Nibbles(offset + 4, 128, step, step + 256);
+    }
+
+    public static int Offset => 0;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    {
+        rows.Halves(0).Store(scales);
+        rows.Halves(2).Store(minima);
+        rows.Nibbles(4, q, q + 128);
     }
 }

@@ -1,9 +1,10 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>256 elements: halves d and dmin, 8 scales and 8 minima of 6 bits in 12 bytes, 4 × 32 bytes: low halves are group 2c, high halves group 2c + 1; element = d·scale·q − dmin·minimum.</summary>
-internal readonly unsafe struct Q4_K : IBlockFormat, IPanelFormat
+internal readonly unsafe struct Q4_K : IPanelFormat, ILaneFormat
 {
     public static int Elements => 256;
 
@@ -69,4 +70,35 @@ internal readonly unsafe struct Q4_K : IBlockFormat, IPanelFormat
     }
 
     private static void Store(float* to, Vector512<float> factor, Vector512<int> scale) => (factor * Vector512.ConvertToSingle(scale)).Store(to);
+
+    public static int Offset => 0;
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    {
+        UnpackLaneScales(rows, 0, scales, minima);
+        for (int c = 0; c < 4; c++)
+        {
+            rows.Nibbles(16 + 32 * c, q + 512 * c, q + 512 * c + 256);
+            rows.Nibbles(32 + 32 * c, q + 512 * c + 128, q + 512 * c + 384);
+        }
+    }
+
+    /// <summary>Scales and minima of eight rows; where q − <paramref name="offset"/> is what is multiplied, minima are of that.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void UnpackLaneScales(LaneRows rows, float offset, float* scales, float* minima)
+    {
+        rows.Columns(0, out Vector256<byte> halves, out Vector256<byte> b0, out Vector256<byte> b4, out Vector256<byte> b8);
+        Vector256<float> d = LaneRows.Halves(halves.AsUInt32() & Vector256.Create(0xFFFFu)), m = -LaneRows.Halves(halves.AsUInt32() >> 16), more = d * offset;
+        Vector256<int> first = b0.AsInt32(), second = b4.AsInt32(), third = b8.AsInt32(), six = Vector256.Create(63), four = Vector256.Create(15), upper = Vector256.Create(48);
+        for (int g = 0; g < 4; g++, scales += LaneRows.Count, minima += LaneRows.Count)
+        {
+            Vector256<float> low = Vector256.ConvertToSingle(first & six), high = Vector256.ConvertToSingle(third & four | first >> 2 & upper);
+            (d * low).Store(scales);
+            (d * high).Store(scales + 4 * LaneRows.Count);
+            Vector256.FusedMultiplyAdd(more, low, m * Vector256.ConvertToSingle(second & six)).Store(minima);
+            Vector256.FusedMultiplyAdd(more, high, m * Vector256.ConvertToSingle(third >> 4 & four | second >> 2 & upper)).Store(minima + 4 * LaneRows.Count);
+            (first, second, third) = (first >> 8, second >> 8, third >> 8);
+        }
+    }
 }

@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: half d, 32 fifth bits, 16 bytes of half-bytes as in Q4_0; element = d·(q − 16).</summary>
-internal readonly unsafe struct Q5_0 : IBlockFormat, IPanelFormat
+internal readonly unsafe struct Q5_0 : IPanelFormat, ILaneFormat
 {
     public static int Elements => 32;
 
@@ -28,5 +28,15 @@ internal readonly unsafe struct Q5_0 : IBlockFormat, IPanelFormat
         rows.Halves(offset).Store(scales);
         rows.Nibbles(offset + 6, 128 - 16, step, step + 256);
         rows.FifthBits(offset + 2, step);
+    }
+
+    public static int Offset => 16;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    {
+        rows.Halves(0).Store(scales);
+        rows.Nibbles(6, q, q + 128);
+        rows.FifthBits(2, q);
     }
 }

@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: halves d and m, 32 fifth bits, 16 bytes of half-bytes as in Q4_0; element = d·q + m.</summary>
-internal readonly unsafe struct Q5_1 : IBlockFormat, IPanelFormat
+internal readonly unsafe struct Q5_1 : IPanelFormat, ILaneFormat
 {
     public static int Elements => 32;
 
@@ -29,5 +29,17 @@ internal readonly unsafe struct Q5_1 : IBlockFormat, IPanelFormat
         rows.Halves(offset + 2).Store(scales + 2 * PanelRows.Count);
         rows.Nibbles(offset + 8, 128, step, step + 256);
         rows.FifthBits(offset + 4, step);
+    }
+
+    public static int Offset => 16;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    {
+        Vector256<float> scale = rows.Halves(0);
+        scale.Store(scales);
+        Vector256.FusedMultiplyAdd(scale, Vector256.Create(16f), rows.Halves(2)).Store(minima); // q − 16 is what is multiplied
+        rows.Nibbles(8, q, q + 128);
+        rows.FifthBits(4, q);
     }
 }

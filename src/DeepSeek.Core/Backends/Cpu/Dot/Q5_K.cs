@@ -1,9 +1,10 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>256 elements as in Q4_K, with 32 bytes of fifth bits between scales and half-bytes: bit g of byte i belongs to element i of group g.</summary>
-internal readonly unsafe struct Q5_K : IBlockFormat, IPanelFormat
+internal readonly unsafe struct Q5_K : IPanelFormat, ILaneFormat
 {
     public static int Elements => 256;
 
@@ -53,5 +54,36 @@ internal readonly unsafe struct Q5_K : IBlockFormat, IPanelFormat
         (Vector512.Load(to + 64) | (h1.AsUInt16() << shift).AsByte() & fifth).Store(to + 64);
         (Vector512.Load(to + 128) | (h2.AsUInt16() << shift).AsByte() & fifth).Store(to + 128);
         (Vector512.Load(to + 192) | (h3.AsUInt16() << shift).AsByte() & fifth).Store(to + 192);
+    }
+
+    public static int Offset => 16;
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    {
+        Q4_K.UnpackLaneScales(rows, 16, scales, minima);
+        Vector256<byte> fifth = Vector256.Create((byte)16), mask = Vector256.Create((byte)15);
+        for (int i = 0; i < 2; i++)
+        {
+            rows.Columns(16 + 16 * i, out Vector256<byte> h0, out Vector256<byte> h1, out Vector256<byte> h2, out Vector256<byte> h3);
+            for (int c = 0; c < 4; c++)
+            {
+                rows.Columns(48 + 32 * c + 16 * i, out Vector256<byte> c0, out Vector256<byte> c1, out Vector256<byte> c2, out Vector256<byte> c3);
+                byte* to = q + 512 * c + 128 * i;
+                UnpackFour(to, c0.AsUInt16(), h0.AsUInt16(), mask, fifth);
+                UnpackFour(to + 32, c1.AsUInt16(), h1.AsUInt16(), mask, fifth);
+                UnpackFour(to + 64, c2.AsUInt16(), h2.AsUInt16(), mask, fifth);
+                UnpackFour(to + 96, c3.AsUInt16(), h3.AsUInt16(), mask, fifth);
+                (h0, h1, h2, h3) = ((h0.AsUInt16() >> 2).AsByte(), (h1.AsUInt16() >> 2).AsByte(), (h2.AsUInt16() >> 2).AsByte(), (h3.AsUInt16() >> 2).AsByte());
+            }
+        }
+    }
+
+    /// <summary>Four columns of a group and of the next one, whose fifth bits are the lowest of h and the next to it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void UnpackFour(byte* to, Vector256<ushort> v, Vector256<ushort> h, Vector256<byte> mask, Vector256<byte> fifth)
+    {
+        (v.AsByte() & mask | (h << 4).AsByte() & fifth).Store(to);
+        ((v >> 4).AsByte() & mask | (h << 3).AsByte() & fifth).Store(to + 256);
     }
 }

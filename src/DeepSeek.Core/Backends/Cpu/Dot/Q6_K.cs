@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>256 elements: 128 bytes of lower four bits, 64 bytes of upper two, 16 signed scales, half d; element = d·scale·(q − 32), a scale for each 16.</summary>
-internal readonly unsafe struct Q6_K : IBlockFormat, IPanelFormat
+internal readonly unsafe struct Q6_K : IPanelFormat, ILaneFormat
 {
     public static int Elements => 256;
 
@@ -75,5 +75,52 @@ internal readonly unsafe struct Q6_K : IBlockFormat, IPanelFormat
         (d * Vector512.ConvertToSingle(bytes << 16 >> 24)).Store(scales + 2 * PanelRows.Count);
         (d * Vector512.ConvertToSingle(bytes << 8 >> 24)).Store(scales + stride);
         (d * Vector512.ConvertToSingle(bytes >> 24)).Store(scales + stride + 2 * PanelRows.Count);
+    }
+
+    public static int Offset => 32;
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    {
+        for (int h = 0; h < 2; h++)
+            for (int i = 0; i < 2; i++)
+            {
+                rows.Columns(64 * h + 16 * i, out Vector256<byte> a0, out Vector256<byte> a1, out Vector256<byte> a2, out Vector256<byte> a3);
+                rows.Columns(64 * h + 32 + 16 * i, out Vector256<byte> b0, out Vector256<byte> b1, out Vector256<byte> b2, out Vector256<byte> b3);
+                rows.Columns(128 + 32 * h + 16 * i, out Vector256<byte> h0, out Vector256<byte> h1, out Vector256<byte> h2, out Vector256<byte> h3);
+                byte* to = q + 1024 * h + 128 * i;
+                UnpackFour(to, a0.AsUInt16(), b0.AsUInt16(), h0.AsUInt16());
+                UnpackFour(to + 32, a1.AsUInt16(), b1.AsUInt16(), h1.AsUInt16());
+                UnpackFour(to + 64, a2.AsUInt16(), b2.AsUInt16(), h2.AsUInt16());
+                UnpackFour(to + 96, a3.AsUInt16(), b3.AsUInt16(), h3.AsUInt16());
+            }
+        // Last, where they are: prefetchers follow reading in order.
+        Vector256<float> d = rows.Halves(208);
+        rows.Columns(192, out Vector256<byte> s0, out Vector256<byte> s4, out Vector256<byte> s8, out Vector256<byte> s12);
+        UnpackScales(scales, d, s0.AsInt32());
+        UnpackScales(scales + 4 * LaneRows.Count, d, s4.AsInt32());
+        UnpackScales(scales + 8 * LaneRows.Count, d, s8.AsInt32());
+        UnpackScales(scales + 12 * LaneRows.Count, d, s12.AsInt32());
+    }
+
+    /// <summary>Four columns of the four groups of 32 whose lower bits lie in a and b, and whose upper two bits lie in one byte of h.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void UnpackFour(byte* to, Vector256<ushort> a, Vector256<ushort> b, Vector256<ushort> h)
+    {
+        Vector256<byte> four = Vector256.Create((byte)15), two = Vector256.Create((byte)48);
+        (a.AsByte() & four | (h << 4).AsByte() & two).Store(to);
+        (b.AsByte() & four | (h << 2).AsByte() & two).Store(to + 256);
+        ((a >> 4).AsByte() & four | h.AsByte() & two).Store(to + 512);
+        ((b >> 4).AsByte() & four | (h >> 2).AsByte() & two).Store(to + 768);
+    }
+
+    /// <summary>Four scales.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void UnpackScales(float* scales, Vector256<float> d, Vector256<int> bytes)
+    {
+        (d * Vector256.ConvertToSingle(bytes << 24 >> 24)).Store(scales);
+        (d * Vector256.ConvertToSingle(bytes << 16 >> 24)).Store(scales + LaneRows.Count);
+        (d * Vector256.ConvertToSingle(bytes << 8 >> 24)).Store(scales + 2 * LaneRows.Count);
+        (d * Vector256.ConvertToSingle(bytes >> 24)).Store(scales + 3 * LaneRows.Count);
     }
 }

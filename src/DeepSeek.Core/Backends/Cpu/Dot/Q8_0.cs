@@ -1,9 +1,10 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace DeepSeek.Backends.Cpu.Dot;
 
 /// <summary>32 elements: half d, 32 signed bytes; element = d·q.</summary>
-internal readonly unsafe struct Q8_0 : IBlockFormat, IPanelFormat
+internal readonly unsafe struct Q8_0 : IPanelFormat, ILaneFormat
 {
     public static int Elements => 32;
 
@@ -32,6 +33,22 @@ internal readonly unsafe struct Q8_0 : IBlockFormat, IPanelFormat
             (c1 ^ flip).Store(step + 256 * i + 64);
             (c2 ^ flip).Store(step + 256 * i + 128);
             (c3 ^ flip).Store(step + 256 * i + 192);
+        }
+    }
+
+    public static int Offset => ILaneFormat.Signed;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    {
+        rows.Halves(0).Store(scales);
+        for (int i = 0; i < 2; i++)
+        {
+            rows.Columns(2 + 16 * i, out Vector256<byte> c0, out Vector256<byte> c1, out Vector256<byte> c2, out Vector256<byte> c3);
+            c0.Store(q + 128 * i);
+            c1.Store(q + 128 * i + 32);
+            c2.Store(q + 128 * i + 64);
+            c3.Store(q + 128 * i + 96);
         }
     }
 }
