@@ -20,7 +20,7 @@ internal static class IlgpuDevices
         var devices = new List<GpuDevice>();
         foreach (CudaDevice d in context.GetCudaDevices())
             if (d.Architecture >= LeastCuda)
-                devices.Add(new GpuDevice($"cuda:{d.DeviceId}", $"{d.Name}, CUDA, {d.MemorySize / 1e9:0.0} GB", d.MemorySize, () => FreeBytes(context, d), o => Start<WarpThread>(context, d, $"cuda:{d.DeviceId}", o)));
+                devices.Add(new GpuDevice($"cuda:{d.DeviceId}", $"{d.Name}, CUDA, {d.MemorySize / 1e9:0.0} GB", d.MemorySize, () => FreeBytes(context, d), o => Start<WarpThread<Warps32>>(context, d, $"cuda:{d.DeviceId}", o)));
         int number = 0;
         foreach (CLDevice d in context.GetCLDevices())
         {

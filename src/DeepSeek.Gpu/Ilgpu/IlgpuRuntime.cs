@@ -9,9 +9,6 @@ namespace DeepSeek.Gpu.Ilgpu;
 /// <summary>What is the same for both kinds of threads.</summary>
 internal static class IlgpuRuntime
 {
-    /// <summary>Items of a warp on devices with shuffles: all of NVIDIA's.</summary>
-    public const int WarpLanes = 32;
-
     /// <summary>Shared memory of a group of lone threads, in words: what every OpenCL device has.</summary>
     public const int LoneSharedWords = 8192;
 
@@ -62,7 +59,7 @@ internal sealed class IlgpuRuntime<TThread> : GpuRuntime<TThread, IlgpuMemory> w
         Name = name;
         isOpenCL = accelerator.AcceleratorType == AcceleratorType.OpenCL;
         (TileEdge, GroupItems) = (edge * edge <= accelerator.MaxNumThreadsPerGroup ? edge : 8, items);
-        Lanes = typeof(TThread) == typeof(WarpThread) ? IlgpuRuntime.WarpLanes : 1;
+        Lanes = default(TThread).Lanes;
         stream = accelerator.CreateStream();
         staging = accelerator.AllocatePageLocked1D<byte>(IlgpuRuntime.StagingBytes);
     }

@@ -9,13 +9,25 @@ internal interface IIlgpuThread<TSelf> : IThread where TSelf : struct, IIlgpuThr
     static abstract TSelf Create();
 }
 
+/// <summary>How many items a warp has, as a type, so that it is a constant in a kernel's code. A power of two, at least 2.</summary>
+internal interface IWarpWidth
+{
+    int Lanes { get; }
+}
+
+/// <summary>NVIDIA's warps.</summary>
+internal readonly struct Warps32 : IWarpWidth
+{
+    public int Lanes => 32;
+}
+
 /// <summary>An item of a device whose warps exchange values by shuffles of their own.</summary>
-internal readonly struct WarpThread(ArrayView<uint> shared) : IIlgpuThread<WarpThread>
+internal readonly struct WarpThread<TWidth>(ArrayView<uint> shared) : IIlgpuThread<WarpThread<TWidth>> where TWidth : struct, IWarpWidth
 {
     private readonly ArrayView<uint> shared = shared;
 
     /// <summary>As much shared memory as the launch asks for.</summary>
-    public static WarpThread Create() => new(SharedMemory.GetDynamic<uint>());
+    public static WarpThread<TWidth> Create() => new(SharedMemory.GetDynamic<uint>());
 
     public int Group => Grid.IdxX;
 
@@ -23,27 +35,27 @@ internal readonly struct WarpThread(ArrayView<uint> shared) : IIlgpuThread<WarpT
 
     public int Items => ILGPU.Group.DimX;
 
-    public int Lane => ILGPU.Group.IdxX & (IlgpuRuntime.WarpLanes - 1);
+    public int Lane => ILGPU.Group.IdxX & (Lanes - 1);
 
-    public int Lanes => IlgpuRuntime.WarpLanes;
+    public int Lanes => default(TWidth).Lanes;
 
     public void Barrier() => ILGPU.Group.Barrier();
 
     public float SumLanes(float value)
     {
-        value += Warp.ShuffleXor(value, 16);
-        value += Warp.ShuffleXor(value, 8);
-        value += Warp.ShuffleXor(value, 4);
-        value += Warp.ShuffleXor(value, 2);
+        if (Lanes > 16) value += Warp.ShuffleXor(value, 16);
+        if (Lanes > 8) value += Warp.ShuffleXor(value, 8);
+        if (Lanes > 4) value += Warp.ShuffleXor(value, 4);
+        if (Lanes > 2) value += Warp.ShuffleXor(value, 2);
         return value + Warp.ShuffleXor(value, 1);
     }
 
     public float MaxLanes(float value)
     {
-        value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 16));
-        value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 8));
-        value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 4));
-        value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 2));
+        if (Lanes > 16) value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 16));
+        if (Lanes > 8) value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 8));
+        if (Lanes > 4) value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 4));
+        if (Lanes > 2) value = IntrinsicMath.Max(value, Warp.ShuffleXor(value, 2));
         return IntrinsicMath.Max(value, Warp.ShuffleXor(value, 1));
     }
 

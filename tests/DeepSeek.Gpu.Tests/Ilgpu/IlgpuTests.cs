@@ -1,3 +1,4 @@
+using DeepSeek.Core.Tests;
 using DeepSeek.Core.Tests.Backends;
 using DeepSeek.Gpu.Ilgpu;
 using DeepSeek.Gpu.Kernels;
@@ -7,7 +8,6 @@ using ILGPU.Backends.EntryPoints;
 using ILGPU.Backends.OpenCL;
 using ILGPU.Backends.PTX;
 using ILGPU.Runtime;
-using ILGPU.Runtime.CPU;
 using ILGPU.Runtime.Cuda;
 using ILGPU.Runtime.OpenCL;
 
@@ -19,16 +19,18 @@ namespace DeepSeek.Gpu.Tests.Ilgpu;
 /// </summary>
 public class IlgpuTests
 {
+    private static readonly Func<DeepSeek.Backends.Backend> Simulated = Accelerators.Opener("cpu")!;
+
     /// <summary>All kernels with all formats.</summary>
-    public static TheoryData<string> Names => [.. Kernels(typeof(WarpThread)).Select(Name)];
+    public static TheoryData<string> Names => [.. Kernels(typeof(WarpThread<Warps32>)).Select(Name)];
 
     [Theory]
     [MemberData(nameof(Names))]
     public void CompilesForCuda(string name)
     {
-        using Context context = NewContext();
+        using Context context = Accelerators.NewContext(b => b);
         using var backend = new PTXBackend(context, new CudaCapabilityContext(CudaArchitecture.SM_80), CudaArchitecture.SM_80, CudaInstructionSet.ISA_75, null);
-        string code = ((PTXCompiledKernel)backend.Compile(Entry(typeof(WarpThread), name), KernelSpecialization.Empty)).PTXAssembly;
+        string code = ((PTXCompiledKernel)backend.Compile(Entry(typeof(WarpThread<Warps32>), name), KernelSpecialization.Empty)).PTXAssembly;
         Assert.DoesNotMatch(@"\b(ld|st)\.local", code);
         Assert.DoesNotMatch(@"\bcall\b|\.f64", code);
         Assert.DoesNotMatch(@"cvt\.rn\.f32\.[us](8|16)|cvt\.rzi\.[us](8|16)\.f32", code); // a narrow number's sign is lost there
@@ -39,28 +41,31 @@ public class IlgpuTests
     [MemberData(nameof(Names))]
     public void CompilesForOpenCL(string name)
     {
-        using Context context = NewContext();
+        using Context context = Accelerators.NewContext(b => b);
         using var backend = new CLBackend(context, new CLCapabilityContext(true, true, true, true, true), CLDeviceVendor.AMD, CLCVersion.CL20);
         string code = ((CLCompiledKernel)backend.Compile(Entry(typeof(LoneThread), name), KernelSpecialization.Empty)).Source;
         Assert.DoesNotMatch(@"\(float\)\((u?char|u?short)\)", code);
         Assert.DoesNotMatch(@"^local [^;]*;", code); // a variable of the program
     }
 
+    /// <summary>Cases that take a second or less there; <see cref="Program"/> runs all of them. The golden checkpoints below make up for attention and experts.</summary>
+    public static TheoryData<string> Quick =>
+        [.. OperationCases.Names.Where<string>(n => n.Split(' ')[0] is not ("matmul" or "project" or "gated" or "experts" or "attention" or "latent") || n is "matmul F32" or "matmul BF16" or "matmul Q4_K" or "matmul IQ4_NL" or "project Q4_K" or "gated mlp Q8_0")];
+
     [Theory]
-    [InlineData("add")]
-    [InlineData("gather")]
+    [MemberData(nameof(Quick))]
+    public void AgreesOnASimulatedDevice(string name) => OperationCases.Check(name, Simulated);
+
+    [Theory]
+    [InlineData("llama")]
+    [InlineData("deepseek-v3")]
+    public void AgreesWithTransformersOnASimulatedDevice(string model) => Assert.True(GoldenTests.Measure(SharedData.Local("golden", model), Simulated) < GoldenTests.Limit);
+
+    [Theory]
     [InlineData("rms norm")]
     [InlineData("silu multiply")]
-    [InlineData("embed Q6_K")]
-    [InlineData("rotate half split")]
     [InlineData("cache blocks Q8")]
-    public void AgreesOnASimulatedDevice(string name)
-    {
-        using Context context = NewContext();
-        OperationCases.Check(name, () => GpuDevice.Start(new IlgpuRuntime<WarpThread>(context.CreateCPUAccelerator(0), "simulated", edge: 8, items: 32), new LanguageModelOptions()));
-    }
-
-    private static Context NewContext() => Context.Create(b => Instructions.Register(b.CPU(CPUDeviceKind.Nvidia).Optimize(OptimizationLevel.O2)));
+    public void AgreesOnASimulatedDeviceOfWideWarps(string name) => OperationCases.Check(name, Accelerators.Opener("cpu:32")!);
 
     private static EntryPointDescription Entry(Type thread, string name)
         => EntryPointDescription.FromExplicitlyGroupedKernel(typeof(IlgpuRuntime).GetMethod(nameof(IlgpuRuntime.Entry))!.MakeGenericMethod(thread, Kernels(thread).Single(k => Name(k) == name)));
