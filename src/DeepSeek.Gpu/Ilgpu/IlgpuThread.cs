@@ -98,7 +98,7 @@ internal readonly struct LoneThread(ArrayView<uint> shared) : IIlgpuThread<LoneT
 
     public int Lanes => 1;
 
-    public void Barrier() => ILGPU.Group.Barrier();
+    public void Barrier() => Instructions.Barrier();
 
     public float SumLanes(float value) => value;
 

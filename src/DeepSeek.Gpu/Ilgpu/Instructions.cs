@@ -6,6 +6,7 @@ using ILGPU.Backends.PTX;
 using ILGPU.IR;
 using ILGPU.IR.Intrinsics;
 using ILGPU.IR.Values;
+using ILGPU.Util;
 
 namespace DeepSeek.Gpu.Ilgpu;
 
@@ -27,6 +28,10 @@ internal static class Instructions
     [IntrinsicImplementation]
     public static float Fma(float a, float b, float c) => MathF.FusedMultiplyAdd(a, b, c);
 
+    /// <summary>Waits for all items of the group, on devices without warps: ILGPU 1.5.3's own barrier orders only global memory in OpenCL, and what waits here has shared memory on its mind too.</summary>
+    [IntrinsicImplementation]
+    public static void Barrier() => ILGPU.Group.Barrier();
+
     /// <summary>Registers them with a context.</summary>
     public static Context.Builder Register(Context.Builder builder)
     {
@@ -37,6 +42,7 @@ internal static class Instructions
             manager.RegisterMethod(method, new PTXIntrinsic(typeof(Ptx), name, IntrinsicImplementationMode.GenerateCode));
             manager.RegisterMethod(method, new CLIntrinsic(typeof(OpenCL), name, IntrinsicImplementationMode.Redirect));
         }
+        manager.RegisterMethod(typeof(Instructions).GetMethod(nameof(Barrier))!, new CLIntrinsic(typeof(OpenCL), nameof(Barrier), IntrinsicImplementationMode.GenerateCode));
         return builder;
     }
 
@@ -62,7 +68,7 @@ internal static class Instructions
         }
     }
 
-    /// <summary>What other devices' compilers see.</summary>
+    /// <summary>What other devices' compilers see, or how code for them is generated.</summary>
     public static class OpenCL
     {
         public static int Dot4(uint a, uint b, int c) => Portable.Dot4(a, b, c);
@@ -71,5 +77,10 @@ internal static class Instructions
 
         /// <summary>Rounded twice, unless the compiler contracts it.</summary>
         public static float Fma(float a, float b, float c) => a * b + c;
+
+        public static void Barrier(CLBackend backend, CLCodeGenerator generator, Value value)
+        {
+            using CLCodeGenerator.StatementEmitter statement = generator.BeginStatement((RawString)"barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)");
+        }
     }
 }

@@ -53,7 +53,7 @@ internal interface IThread
     /// <summary>Items of a warp.</summary>
     int Lanes { get; }
 
-    /// <summary>Waits for all items of the group; what they wrote to shared memory is seen behind it. All of them come here, or none.</summary>
+    /// <summary>Waits for all items of the group; what they wrote to shared memory and to buffers is seen by the group behind it. All of them come here, or none.</summary>
     void Barrier();
 
     /// <summary>The warp's sum, in every lane. All lanes come here, or none.</summary>

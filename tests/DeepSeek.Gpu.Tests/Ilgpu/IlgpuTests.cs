@@ -46,6 +46,7 @@ public class IlgpuTests
         string code = ((CLCompiledKernel)backend.Compile(Entry(typeof(LoneThread), name), KernelSpecialization.Empty)).Source;
         Assert.DoesNotMatch(@"\(float\)\((u?char|u?short)\)", code);
         Assert.DoesNotMatch(@"^local [^;]*;", code); // a variable of the program
+        Assert.DoesNotMatch(@"barrier\((?!CLK_LOCAL_MEM_FENCE \| CLK_GLOBAL_MEM_FENCE\))", code);
     }
 
     /// <summary>Cases that take a second or less there; <see cref="Program"/> runs all of them. The golden checkpoints below make up for attention and experts.</summary>
