@@ -73,12 +73,15 @@ internal readonly struct LaneSumVnni : ILaneSum
 internal sealed unsafe class LaneKernel : StoredKernel
 {
     /// <summary>Bytes of a tile at most (unless it is one token), so that it stays in the second level of the cache beside weights.</summary>
-    private const int TileBytes = 256 << 10;
+    private const int TileBytes = 512 << 10;
 
-    private const int MostTokens = 64, FarTokens = 4, TokenStep = 64;
+    private const int PanelRows = LaneRows.Count, MostTokens = 64, TokenStep = 64;
 
-    // A token's numbers behind its 32 whole numbers: scale; scale·Σ q; −8·Σ q, −16·Σ q in pairs of 16 bits; −32·Σ of the first and of the last 16, the same; scale·Σ of the first and of the last 16.
-    private const int ScaleAt = 32, SumAt = 36, Eights = 40, Sixteens = 44, FirstThirtyTwos = 48, LastThirtyTwos = 52, FirstSum = 56, LastSum = 60;
+    // A token's numbers behind its 32 whole numbers: scale; scale·Σ q; −8·Σ q, −16·Σ q in pairs of 16 bits; −32·Σ of the first and of the last 16, the same.
+    private const int ScaleAt = 32, SumAt = 36, Eights = 40, Sixteens = 44, FirstThirtyTwos = 48, LastThirtyTwos = 52;
+
+    // Working memory of a block: what planes share; signed bytes; 16 scales of eight rows; eight minima.
+    private const int SignedAt = 2 * 768, ScalesAt = SignedAt + 256, MinimaAt = ScalesAt + 16 * 32, WorkingBytes = MinimaAt + 8 * 32;
 
     private readonly delegate*<byte*, long, int, byte*, int, float*, void> product;
 
@@ -138,139 +141,247 @@ internal sealed unsafe class LaneKernel : StoredKernel
             *(int*)(to + Sixteens) = (all << 4).AsInt32()[0];
             *(int*)(to + FirstThirtyTwos) = (first << 5).AsInt32()[0];
             *(int*)(to + LastThirtyTwos) = (last << 5).AsInt32()[0];
-            *(float*)(to + FirstSum) = scales[step] * -(first[0] + first[1]);
-            *(float*)(to + LastSum) = scales[step] * -(last[0] + last[1]);
         }
     }
 
     public override void Multiply(Weight w, int first, int count, byte* tiles, int tokens, Tensor y)
     {
-        float* results = stackalloc float[MostTokens * Rows];
-        int most = TileTokens(w.Columns), whole = count / Rows, rest = count % Rows, blocks = w.Columns / UnitColumns;
+        float* results = stackalloc float[MostTokens * PanelRows];
+        int most = TileTokens(w.Columns), whole = count / PanelRows, rest = count % PanelRows, blocks = w.Columns / UnitColumns;
         for (int t = 0; t < tokens; t += most)
         {
             int some = Math.Min(most, tokens - t);
             byte* tile = tiles + TilesBytes(w.Columns, t);
             float* to = (float*)y.Address + (long)t * y.Stride + first;
-            // With few tokens the rows of a panel lie far apart, each a stream of its own; else side by side.
-            int distance = some <= FarTokens ? whole : 1, next = some <= FarTokens ? 1 : Rows;
+            // The rows of a panel lie far apart, each a stream of its own that prefetchers follow.
             for (int panel = 0; panel < whole; panel++)
             {
-                product((byte*)w.Row(first + panel * next), w.RowBytes * distance, blocks, tile, some, results);
+                product((byte*)w.Row(first + panel), w.RowBytes * whole, blocks, tile, some, results);
                 for (int i = 0; i < some; i++)
-                    for (int r = 0; r < Rows; r++) to[(long)i * y.Stride + panel * next + r * distance] = results[i * Rows + r];
+                    for (int r = 0; r < PanelRows; r++) to[(long)i * y.Stride + panel + r * whole] = results[i * PanelRows + r];
             }
             if (rest == 0) continue;
             // A panel of the last rows, of which only the rest is stored; at the weight's beginning its first ones.
-            int shift = Math.Max(0, first + count - Rows) - (first + whole * Rows);
-            product((byte*)w.Row(first + whole * Rows + shift), w.RowBytes, blocks, tile, some, results);
+            int shift = Math.Max(0, first + count - PanelRows) - (first + whole * PanelRows);
+            product((byte*)w.Row(first + whole * PanelRows + shift), w.RowBytes, blocks, tile, some, results);
             for (int i = 0; i < some; i++)
-                for (int r = 0; r < rest; r++) to[(long)i * y.Stride + whole * Rows + r] = results[i * Rows + r - shift];
+                for (int r = 0; r < rest; r++) to[(long)i * y.Stride + whole * PanelRows + r] = results[i * PanelRows + r - shift];
         }
     }
 
-    /// <summary>16 rows times a tile. Results: [tokens, 16].</summary>
+    /// <summary>Eight rows times a tile. Results: [tokens, 8].</summary>
     [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Run<TFormat, TSum>(byte* weights, long rowBytes, int blocks, byte* tile, int tokens, float* results) where TFormat : struct, ILaneFormat where TSum : struct, ILaneSum
     {
-        byte* memory = stackalloc byte[LaneRows.Count * 256 + 32 * LaneRows.Count * sizeof(float) + 32];
-        byte* q = (byte*)((nint)memory + 31 & -32);
-        float* scales = (float*)(q + LaneRows.Count * 256), minima = scales + 16 * LaneRows.Count;
-        for (int i = 0; i < tokens * Rows; i += 8) Vector256<float>.Zero.Store(results + i);
-        LaneRows low = new(weights, rowBytes), high = new(weights + LaneRows.Count * rowBytes, rowBytes);
-        for (int b = 0; b < blocks; b++)
+        if (tokens == 1)
         {
-            TFormat.UnpackLanes(low, q, scales, minima);
-            Multiply<TFormat, TSum>(q, scales, minima, tile, tokens, results);
-            TFormat.UnpackLanes(high, q, scales, minima);
-            Multiply<TFormat, TSum>(q, scales, minima, tile, tokens, results + LaneRows.Count);
-            low = low.Skip(TFormat.Bytes);
-            high = high.Skip(TFormat.Bytes);
-            tile += (long)TFormat.Elements / 32 * TokenStep * tokens;
+            RunOne<TFormat, TSum>(weights, rowBytes, blocks, tile, results);
+            return;
+        }
+        byte* memory = stackalloc byte[WorkingBytes + 32];
+        memory = (byte*)((nint)memory + 31 & -32);
+        int step = TokenStep * tokens;
+        LaneRows rows = new(weights, rowBytes);
+        for (int i = 0; i < tokens * PanelRows; i += 8) Vector256<float>.Zero.Store(results + i);
+        for (int b = 0; b < blocks; b++, rows = rows.Skip(TFormat.Bytes))
+        {
+            if (TFormat.Planes > 2) TFormat.Prepare(rows, memory);
+            TFormat.Scales(rows, (float*)(memory + ScalesAt), (float*)(memory + MinimaAt));
+            for (int part = 0; part < TFormat.Elements / 32 / TFormat.Planes; part++, tile += (long)step * TFormat.Planes)
+            {
+                if (TFormat.Planes <= 2)
+                {
+                    Some<TFormat, TSum>(rows, part, 0, memory, tile, step, results);
+                    if (TFormat.Planes > 1) Some<TFormat, TSum>(rows, part, 1, memory, tile, step, results);
+                    continue;
+                }
+                CallSome<TFormat, TSum, Plane0>(part, memory, tile, step, results);
+                CallSome<TFormat, TSum, Plane1>(part, memory, tile, step, results);
+                CallSome<TFormat, TSum, Plane2>(part, memory, tile, step, results);
+                CallSome<TFormat, TSum, Plane3>(part, memory, tile, step, results);
+            }
         }
     }
 
-    /// <summary>A block of eight rows times all tokens.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Multiply<TFormat, TSum>(byte* q, float* scales, float* minima, byte* tile, int tokens, float* results) where TFormat : struct, ILaneFormat where TSum : struct, ILaneSum
+    /// <summary>The same for one token, whose results stay in a register.</summary>
+    [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void RunOne<TFormat, TSum>(byte* weights, long rowBytes, int blocks, byte* x, float* results) where TFormat : struct, ILaneFormat where TSum : struct, ILaneSum
     {
-        for (int step = 0; step < TFormat.Elements / 32; step++, q += 256, tile += TokenStep * tokens)
-            Step<TFormat, TSum>(q, scales + 256 / TFormat.GroupElements * step, minima + 256 / TFormat.GroupElements * step, tile, tile + TokenStep * tokens, results);
+        byte* memory = stackalloc byte[WorkingBytes + 32];
+        memory = (byte*)((nint)memory + 31 & -32);
+        LaneRows rows = new(weights, rowBytes);
+        Vector256<float> result = Vector256<float>.Zero;
+        for (int b = 0; b < blocks; b++, rows = rows.Skip(TFormat.Bytes))
+        {
+            if (TFormat.Planes > 2) TFormat.Prepare(rows, memory);
+            TFormat.Scales(rows, (float*)(memory + ScalesAt), (float*)(memory + MinimaAt));
+            for (int part = 0; part < TFormat.Elements / 32 / TFormat.Planes; part++, x += TokenStep * TFormat.Planes)
+            {
+                if (TFormat.Planes <= 2)
+                {
+                    result = One<TFormat, TSum>(rows, part, 0, memory, x, result);
+                    if (TFormat.Planes > 1) result = One<TFormat, TSum>(rows, part, 1, memory, x + TokenStep, result);
+                    continue;
+                }
+                result = CallOne<TFormat, TSum, Plane0>(part, memory, x, result);
+                result = CallOne<TFormat, TSum, Plane1>(part, memory, x + TokenStep, result);
+                result = CallOne<TFormat, TSum, Plane2>(part, memory, x + 2 * TokenStep, result);
+                result = CallOne<TFormat, TSum, Plane3>(part, memory, x + 3 * TokenStep, result);
+            }
+        }
+        result.Store(results);
     }
 
-    /// <summary>32 columns of eight rows times the tokens in [x, end).</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Step<TFormat, TSum>(byte* q, float* scales, float* minima, byte* x, byte* end, float* results) where TFormat : struct, ILaneFormat where TSum : struct, ILaneSum
+    private interface IPlane
     {
-        Vector256<float> scale = Vector256.Load(scales), minimum = TFormat.HasMinima ? Vector256.Load(minima) : default;
-        Vector256<float> lastScale = TFormat.GroupElements == 16 ? Vector256.Load(scales + 8) : default, lastMinimum = TFormat.GroupElements == 16 && TFormat.HasMinima ? Vector256.Load(minima + 8) : default;
-        Vector256<byte> w0 = Vector256.Load(q), w1 = Vector256.Load(q + 32), w2 = Vector256.Load(q + 64), w3 = Vector256.Load(q + 96);
-        Vector256<byte> w4 = Vector256.Load(q + 128), w5 = Vector256.Load(q + 160), w6 = Vector256.Load(q + 192), w7 = Vector256.Load(q + 224);
+        static abstract int Index { get; }
+    }
+
+    private readonly struct Plane0 : IPlane
+    {
+        public static int Index => 0;
+    }
+
+    private readonly struct Plane1 : IPlane
+    {
+        public static int Index => 1;
+    }
+
+    private readonly struct Plane2 : IPlane
+    {
+        public static int Index => 2;
+    }
+
+    private readonly struct Plane3 : IPlane
+    {
+        public static int Index => 3;
+    }
+
+    /// <summary>A method of its own: the compiler gives up where one has too much to take in.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static void CallSome<TFormat, TSum, TPlane>(int part, byte* memory, byte* tile, int step, float* results) where TFormat : struct, ILaneFormat where TSum : struct, ILaneSum where TPlane : struct, IPlane
+        => Some<TFormat, TSum>(default, part, TPlane.Index, memory, tile, step, results);
+
+    /// <inheritdoc cref="CallSome"/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static Vector256<float> CallOne<TFormat, TSum, TPlane>(int part, byte* memory, byte* x, Vector256<float> result) where TFormat : struct, ILaneFormat where TSum : struct, ILaneSum where TPlane : struct, IPlane
+        => One<TFormat, TSum>(default, part, TPlane.Index, memory, x, result);
+
+    /// <summary>32 columns of eight rows times all tokens of a tile.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Some<TFormat, TSum>(LaneRows rows, int part, int plane, byte* memory, byte* tile, int step, float* results) where TFormat : struct, ILaneFormat where TSum : struct, ILaneSum
+    {
+        TFormat.Unpack(rows, part, plane, memory, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7);
         if (TFormat.Offset == ILaneFormat.Signed)
         {
-            w0 = Avx2.Abs(w0.AsSByte());
-            w1 = Avx2.Abs(w1.AsSByte());
-            w2 = Avx2.Abs(w2.AsSByte());
-            w3 = Avx2.Abs(w3.AsSByte());
-            w4 = Avx2.Abs(w4.AsSByte());
-            w5 = Avx2.Abs(w5.AsSByte());
-            w6 = Avx2.Abs(w6.AsSByte());
-            w7 = Avx2.Abs(w7.AsSByte());
+            // Registers hold magnitudes; what is signed is read again, an operand.
+            byte* signed = memory + SignedAt;
+            (w0, w1, w2, w3) = (Keep(w0, signed), Keep(w1, signed + 32), Keep(w2, signed + 64), Keep(w3, signed + 96));
+            (w4, w5, w6, w7) = (Keep(w4, signed + 128), Keep(w5, signed + 160), Keep(w6, signed + 192), Keep(w7, signed + 224));
         }
-        for (; x < end; x += TokenStep, results += Rows)
+        Factors<TFormat>(memory, part, plane, out Vector256<float> scale, out Vector256<float> last, out Vector256<float> minimum);
+        byte* x = tile + plane * step, end = x + step;
+        do
         {
-            Vector256<float> tokenScale = Vector256.Create(*(float*)(x + ScaleAt)), result = Vector256.Load(results);
-            Vector256<int> sum, other; // two chains of sums, since one would wait for itself
-            if (TFormat.Offset == ILaneFormat.Signed)
-            {
-                sum = TSum.AddSigned(Vector256<int>.Zero, Vector256.Load(q).AsSByte(), w0, Four(x, 0));
-                other = TSum.AddSigned(Vector256<int>.Zero, Vector256.Load(q + 32).AsSByte(), w1, Four(x, 1));
-                sum = TSum.AddSigned(sum, Vector256.Load(q + 64).AsSByte(), w2, Four(x, 2));
-                other = TSum.AddSigned(other, Vector256.Load(q + 96).AsSByte(), w3, Four(x, 3));
-                sum = TSum.AddSigned(sum, Vector256.Load(q + 128).AsSByte(), w4, Four(x, 4));
-                other = TSum.AddSigned(other, Vector256.Load(q + 160).AsSByte(), w5, Four(x, 5));
-                sum = TSum.AddSigned(sum, Vector256.Load(q + 192).AsSByte(), w6, Four(x, 6));
-                other = TSum.AddSigned(other, Vector256.Load(q + 224).AsSByte(), w7, Four(x, 7));
-                result = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(sum + other), scale * tokenScale, result);
-                if (TFormat.HasMinima) result = Vector256.FusedMultiplyAdd(minimum, Vector256.Create(*(float*)(x + SumAt)), result);
-                result.Store(results);
-                continue;
-            }
-            if (TFormat.GroupElements == 32)
-            {
-                sum = TSum.Begin(TFormat.Offset == 0 ? Vector256<short>.Zero : Vector256.Create(*(int*)(x + (TFormat.Offset == 8 ? Eights : Sixteens))).AsInt16());
-                sum = TSum.Add(sum, w0, Four(x, 0));
-                other = TSum.Add(Vector256<int>.Zero, w1, Four(x, 1));
-                sum = TSum.Add(sum, w2, Four(x, 2));
-                other = TSum.Add(other, w3, Four(x, 3));
-                sum = TSum.Add(sum, w4, Four(x, 4));
-                other = TSum.Add(other, w5, Four(x, 5));
-                sum = TSum.Add(sum, w6, Four(x, 6));
-                other = TSum.Add(other, w7, Four(x, 7));
-                result = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(TSum.End(TSum.Join(sum, other))), scale * tokenScale, result);
-                if (TFormat.HasMinima) result = Vector256.FusedMultiplyAdd(minimum, Vector256.Create(*(float*)(x + SumAt)), result);
-                result.Store(results);
-                continue;
-            }
-            sum = TSum.Begin(Vector256.Create(*(int*)(x + FirstThirtyTwos)).AsInt16());
-            sum = TSum.Add(sum, w0, Four(x, 0));
-            sum = TSum.Add(sum, w1, Four(x, 1));
-            sum = TSum.Add(sum, w2, Four(x, 2));
-            sum = TSum.Add(sum, w3, Four(x, 3));
-            result = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(TSum.End(sum)), scale * tokenScale, result);
-            if (TFormat.HasMinima) result = Vector256.FusedMultiplyAdd(minimum, Vector256.Create(*(float*)(x + FirstSum)), result);
-            sum = TSum.Begin(Vector256.Create(*(int*)(x + LastThirtyTwos)).AsInt16());
-            sum = TSum.Add(sum, w4, Four(x, 4));
-            sum = TSum.Add(sum, w5, Four(x, 5));
-            sum = TSum.Add(sum, w6, Four(x, 6));
-            sum = TSum.Add(sum, w7, Four(x, 7));
-            result = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(TSum.End(sum)), lastScale * tokenScale, result);
-            if (TFormat.HasMinima) result = Vector256.FusedMultiplyAdd(lastMinimum, Vector256.Create(*(float*)(x + LastSum)), result);
-            result.Store(results);
+            Add<TFormat, TSum>(w0, w1, w2, w3, w4, w5, w6, w7, memory, scale, last, minimum, x, Vector256.Load(results)).Store(results);
+            x += TokenStep;
+            results += PanelRows;
         }
+        while (x < end);
+    }
+
+    /// <summary>32 columns of eight rows times one token.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> One<TFormat, TSum>(LaneRows rows, int part, int plane, byte* memory, byte* x, Vector256<float> result) where TFormat : struct, ILaneFormat where TSum : struct, ILaneSum
+    {
+        TFormat.Unpack(rows, part, plane, memory, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7);
+        Factors<TFormat>(memory, part, plane, out Vector256<float> scale, out Vector256<float> last, out Vector256<float> minimum);
+        if (TFormat.Offset != ILaneFormat.Signed) return Add<TFormat, TSum>(w0, w1, w2, w3, w4, w5, w6, w7, memory, scale, last, minimum, x, result);
+        Vector256<int> sum = AddSigned<TSum>(Vector256<int>.Zero, w0, x, 0), other = AddSigned<TSum>(Vector256<int>.Zero, w1, x, 1);
+        sum = AddSigned<TSum>(sum, w2, x, 2);
+        other = AddSigned<TSum>(other, w3, x, 3);
+        sum = AddSigned<TSum>(sum, w4, x, 4);
+        other = AddSigned<TSum>(other, w5, x, 5);
+        sum = AddSigned<TSum>(sum, w6, x, 6);
+        other = AddSigned<TSum>(other, w7, x, 7);
+        return Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(sum + other), scale * Vector256.Create(*(float*)(x + ScaleAt)), result);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> AddSigned<TSum>(Vector256<int> sum, Vector256<byte> w, byte* x, int four) where TSum : struct, ILaneSum
+        => TSum.AddSigned(sum, w.AsSByte(), Avx2.Abs(w.AsSByte()), Four(x, four));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Factors<TFormat>(byte* memory, int part, int plane, out Vector256<float> scale, out Vector256<float> last, out Vector256<float> minimum) where TFormat : struct, ILaneFormat
+    {
+        int step = TFormat.Planes * part + plane;
+        float* scales = (float*)(memory + ScalesAt) + step * (32 / TFormat.GroupElements) * PanelRows;
+        scale = Vector256.Load(scales);
+        last = TFormat.GroupElements == 16 ? Vector256.Load(scales + PanelRows) : default;
+        minimum = TFormat.HasMinima ? Vector256.Load((float*)(memory + MinimaAt) + step * PanelRows) : default;
+    }
+
+    /// <summary>Result + 32 columns of eight rows times a token. Where bytes are signed, registers hold their magnitudes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Add<TFormat, TSum>(Vector256<byte> w0, Vector256<byte> w1, Vector256<byte> w2, Vector256<byte> w3, Vector256<byte> w4, Vector256<byte> w5, Vector256<byte> w6, Vector256<byte> w7,
+        byte* memory, Vector256<float> scale, Vector256<float> last, Vector256<float> minimum, byte* x, Vector256<float> result) where TFormat : struct, ILaneFormat where TSum : struct, ILaneSum
+    {
+        Vector256<float> tokenScale = Vector256.Create(*(float*)(x + ScaleAt));
+        Vector256<int> sum, other; // two chains of sums, since one would wait for itself
+        if (TFormat.Offset == ILaneFormat.Signed)
+        {
+            sbyte* signed = (sbyte*)memory + SignedAt;
+            sum = TSum.AddSigned(Vector256<int>.Zero, Vector256.Load(signed), w0, Four(x, 0));
+            other = TSum.AddSigned(Vector256<int>.Zero, Vector256.Load(signed + 32), w1, Four(x, 1));
+            sum = TSum.AddSigned(sum, Vector256.Load(signed + 64), w2, Four(x, 2));
+            other = TSum.AddSigned(other, Vector256.Load(signed + 96), w3, Four(x, 3));
+            sum = TSum.AddSigned(sum, Vector256.Load(signed + 128), w4, Four(x, 4));
+            other = TSum.AddSigned(other, Vector256.Load(signed + 160), w5, Four(x, 5));
+            sum = TSum.AddSigned(sum, Vector256.Load(signed + 192), w6, Four(x, 6));
+            other = TSum.AddSigned(other, Vector256.Load(signed + 224), w7, Four(x, 7));
+            result = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(sum + other), scale * tokenScale, result);
+        }
+        else if (TFormat.GroupElements == 32)
+        {
+            sum = TSum.Add(TFormat.Offset == 0 ? Vector256<int>.Zero : TSum.Begin(Pairs(x, TFormat.Offset == 8 ? Eights : Sixteens)), w0, Four(x, 0));
+            other = TSum.Add(Vector256<int>.Zero, w1, Four(x, 1));
+            sum = TSum.Add(sum, w2, Four(x, 2));
+            other = TSum.Add(other, w3, Four(x, 3));
+            sum = TSum.Add(sum, w4, Four(x, 4));
+            other = TSum.Add(other, w5, Four(x, 5));
+            sum = TSum.Add(sum, w6, Four(x, 6));
+            other = TSum.Add(other, w7, Four(x, 7));
+            result = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(TSum.End(TSum.Join(sum, other))), scale * tokenScale, result);
+        }
+        else
+        {
+            sum = TSum.Add(TSum.Begin(Pairs(x, FirstThirtyTwos)), w0, Four(x, 0));
+            other = TSum.Add(TSum.Begin(Pairs(x, LastThirtyTwos)), w4, Four(x, 4));
+            sum = TSum.Add(sum, w1, Four(x, 1));
+            other = TSum.Add(other, w5, Four(x, 5));
+            sum = TSum.Add(sum, w2, Four(x, 2));
+            other = TSum.Add(other, w6, Four(x, 6));
+            sum = TSum.Add(sum, w3, Four(x, 3));
+            other = TSum.Add(other, w7, Four(x, 7));
+            result = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(TSum.End(sum)), scale * tokenScale, result);
+            result = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(TSum.End(other)), last * tokenScale, result);
+        }
+        return TFormat.HasMinima ? Vector256.FusedMultiplyAdd(minimum, Vector256.Create(*(float*)(x + SumAt)), result) : result;
+    }
+
+    /// <summary>Stores signed bytes and returns their magnitudes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<byte> Keep(Vector256<byte> w, byte* to)
+    {
+        w.Store(to);
+        return Avx2.Abs(w.AsSByte());
     }
 
     /// <summary>Four columns of a token in all lanes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<sbyte> Four(byte* x, int index) => Vector256.Create(((int*)x)[index]).AsSByte();
+
+    /// <summary>Where sums begin.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<short> Pairs(byte* x, int at) => Vector256.Create(*(int*)(x + at)).AsInt16();
 }

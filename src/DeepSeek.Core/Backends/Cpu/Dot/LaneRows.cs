@@ -16,30 +16,28 @@ internal readonly unsafe struct LaneRows
 
     /// <param name="first">The first row.</param>
     /// <param name="stride">Bytes from row to row.</param>
-    public LaneRows(byte* first, long stride)
+    public LaneRows(byte* first, long stride) : this(first, first + 4 * stride, stride, 3 * stride)
     {
-        low = first;
-        high = first + 4 * stride;
-        (this.stride, three) = (stride, 3 * stride);
     }
 
     private LaneRows(byte* low, byte* high, long stride, long three)
     {
         this.low = low;
         this.high = high;
-        (this.stride, this.three) = (stride, three);
+        this.stride = stride;
+        this.three = three;
     }
 
     /// <summary>The same rows, so many bytes on.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public LaneRows Skip(int bytes) => new(low + bytes, high + bytes, stride, three);
 
-    /// <summary>Byte <paramref name="offset"/> of a row.</summary>
+    /// <summary>Byte <paramref name="offset"/> of a row, in the form that one instruction can address.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public byte* Row(int row, int offset)
+    private byte* Row(int row, int offset)
     {
-        byte* at = (row < 4 ? low : high) + offset;
-        return (row & 3) switch { 0 => at, 1 => at + stride, 2 => at + 2 * stride, _ => at + three };
+        byte* at = row < 4 ? low : high;
+        return (row & 3) switch { 0 => at + offset, 1 => at + stride + offset, 2 => at + 2 * stride + offset, _ => at + three + offset };
     }
 
     /// <summary>16 bytes of each row: bytes 4k … 4k + 3 of all rows in vector k.</summary>
@@ -61,22 +59,31 @@ internal readonly unsafe struct LaneRows
 
     /// <summary>The four bytes at an offset of each row.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public Vector256<uint> Fours(int offset)
-    {
-        // Through general registers, which have nothing else to do.
-        return Vector256.Create(Eight(0, offset), Eight(2, offset), Eight(4, offset), Eight(6, offset)).AsUInt32();
-    }
+    public Vector256<uint> Fours(int offset) => Vector256.Create(Four(0, offset), Four(4, offset));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private ulong Eight(int row, int offset) => *(uint*)Row(row, offset) | (ulong)*(uint*)Row(row + 1, offset) << 32;
+    private Vector128<uint> Four(int row, int offset)
+    {
+        Vector128<uint> v = Vector128.CreateScalarUnsafe(*(uint*)Row(row, offset));
+        v = Sse41.Insert(v, *(uint*)Row(row + 1, offset), 1);
+        v = Sse41.Insert(v, *(uint*)Row(row + 2, offset), 2);
+        return Sse41.Insert(v, *(uint*)Row(row + 3, offset), 3);
+    }
 
     /// <summary>The half at an offset of each row, as float32.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public Vector256<float> Halves(int offset) => Halves(Vector256.WidenLower(Vector128.Create(FourHalves(0, offset), FourHalves(4, offset)).AsUInt16().ToVector256Unsafe()));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private ulong FourHalves(int row, int offset)
-        => *(ushort*)Row(row, offset) | (uint)*(ushort*)Row(row + 1, offset) << 16 | (ulong)(*(ushort*)Row(row + 2, offset) | (uint)*(ushort*)Row(row + 3, offset) << 16) << 32;
+    public Vector256<float> Halves(int offset)
+    {
+        Vector128<ushort> v = Vector128.CreateScalarUnsafe((uint)*(ushort*)Row(0, offset)).AsUInt16();
+        v = Sse2.Insert(v, *(ushort*)Row(1, offset), 1);
+        v = Sse2.Insert(v, *(ushort*)Row(2, offset), 2);
+        v = Sse2.Insert(v, *(ushort*)Row(3, offset), 3);
+        v = Sse2.Insert(v, *(ushort*)Row(4, offset), 4);
+        v = Sse2.Insert(v, *(ushort*)Row(5, offset), 5);
+        v = Sse2.Insert(v, *(ushort*)Row(6, offset), 6);
+        v = Sse2.Insert(v, *(ushort*)Row(7, offset), 7);
+        return Halves(Avx2.ConvertToVector256Int32(v).AsUInt32());
+    }
 
     /// <summary>Halves in the lower 16 bits of the lanes, as float32.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -85,72 +92,93 @@ internal readonly unsafe struct LaneRows
         // The exponent is moved by a multiplication, which normalises small numbers too; infinities and NaNs keep all bits of theirs.
         Vector256<uint> m = (h & Vector256.Create(0x7FFFu)) << 13;
         Vector256<uint> special = Vector256.GreaterThan(m.AsInt32(), Vector256.Create(0x0F80_0000 - 1)).AsUInt32() & Vector256.Create(0x7F80_0000u);
-        return ((m.AsSingle() * Vector256.Create(5.192296858534828e33f)).AsUInt32() | special | (h & Vector256.Create(0x8000u)) << 16).AsSingle();
+        return ((m.AsSingle() * Vector256.Create(5.192296858534828e33f)).AsUInt32() | special | (h & Vector256.Create(0x8000u)) << 16).AsSingle(); // 2^112
     }
 
-    /// <summary>Stores half-bytes of 16 transposed bytes: the low ones as columns 0 … 15, the high ones at <paramref name="high"/>.</summary>
+    /// <summary>The byte at an offset of each row.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void Nibbles(int offset, byte* low, byte* high)
+    public Vector256<int> Bytes(int offset) => Vector256.Create(
+        *Row(0, offset), *Row(1, offset), *Row(2, offset), *Row(3, offset), *Row(4, offset), *Row(5, offset), *Row(6, offset), *Row(7, offset));
+
+    /// <summary>Half-bytes of 16 transposed bytes: the low ones are columns 0 … 15, the high ones 16 … 31.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Nibbles(int offset, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
     {
-        Columns(offset, out Vector256<byte> c0, out Vector256<byte> c1, out Vector256<byte> c2, out Vector256<byte> c3);
-        Vector256<byte> mask = Vector256.Create((byte)15);
-        (c0 & mask).Store(low);
-        (c1 & mask).Store(low + 32);
-        (c2 & mask).Store(low + 64);
-        (c3 & mask).Store(low + 96);
-        High(c0, mask).Store(high);
-        High(c1, mask).Store(high + 32);
-        High(c2, mask).Store(high + 64);
-        High(c3, mask).Store(high + 96);
+        Columns(offset, out w0, out w1, out w2, out w3);
+        (w4, w5, w6, w7) = (High(w0), High(w1), High(w2), High(w3));
+        (w0, w1, w2, w3) = (Low(w0), Low(w1), Low(w2), Low(w3));
     }
 
-    /// <summary>As <see cref="Nibbles"/>, through a table.</summary>
+    /// <summary>What half-bytes stand for.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void Levels(int offset, Vector128<sbyte> table, byte* low, byte* high)
+    public void Levels(int offset, Vector128<sbyte> table, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
     {
-        Columns(offset, out Vector256<byte> c0, out Vector256<byte> c1, out Vector256<byte> c2, out Vector256<byte> c3);
-        Vector256<byte> mask = Vector256.Create((byte)15), levels = Vector256.Create(table, table).AsByte();
-        Avx2.Shuffle(levels, c0 & mask).Store(low);
-        Avx2.Shuffle(levels, c1 & mask).Store(low + 32);
-        Avx2.Shuffle(levels, c2 & mask).Store(low + 64);
-        Avx2.Shuffle(levels, c3 & mask).Store(low + 96);
-        Avx2.Shuffle(levels, High(c0, mask)).Store(high);
-        Avx2.Shuffle(levels, High(c1, mask)).Store(high + 32);
-        Avx2.Shuffle(levels, High(c2, mask)).Store(high + 64);
-        Avx2.Shuffle(levels, High(c3, mask)).Store(high + 96);
+        Vector256<byte> levels = Vector256.Create(table, table).AsByte();
+        Nibbles(offset, out w0, out w1, out w2, out w3, out w4, out w5, out w6, out w7);
+        (w0, w1, w2, w3) = (Avx2.Shuffle(levels, w0), Avx2.Shuffle(levels, w1), Avx2.Shuffle(levels, w2), Avx2.Shuffle(levels, w3));
+        (w4, w5, w6, w7) = (Avx2.Shuffle(levels, w4), Avx2.Shuffle(levels, w5), Avx2.Shuffle(levels, w6), Avx2.Shuffle(levels, w7));
     }
 
+    /// <summary>Half-bytes and the fifth bits that belong to them: 32 bits of each row at an offset, bit i for column i.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<byte> High(Vector256<byte> v, Vector256<byte> mask) => (v.AsUInt16() >> 4).AsByte() & mask;
-
-    /// <summary>Adds 16 to the bytes of 32 columns whose bit is set: 32 bits of each row at an offset, bit i for column i.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void FifthBits(int offset, byte* columns)
+    public void Fives(int offset, int bits, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
     {
-        Vector256<uint> all = Fours(offset);
-        // Four bits to bit 4 of four bytes each: times 2^4 + 2^11 + 2^18 + 2^25 moves them there, and no two meet.
-        for (int k = 0; k < 8; k++)
-        {
-            Vector256<uint> four = all & Vector256.Create(15u);
-            all >>= 4;
-            Vector256<uint> spread = four << 4 | four << 11 | four << 18 | four << 25;
-            (Vector256.Load((uint*)(columns + 32 * k)) | spread & Vector256.Create(0x10101010u)).Store((uint*)(columns + 32 * k));
-        }
+        Nibbles(offset, out w0, out w1, out w2, out w3, out w4, out w5, out w6, out w7);
+        Vector256<byte> fifth = Fours(bits).AsByte();
+        Vector256<byte> first = Vector256.Create(0x0804_0201u).AsByte(), second = Vector256.Create(0x8040_2010u).AsByte();
+        Vector256<byte> two = Spread(fifth, 0);
+        (w0, w1) = (w0 | Bit(two, first), w1 | Bit(two, second));
+        two = Spread(fifth, 1);
+        (w2, w3) = (w2 | Bit(two, first), w3 | Bit(two, second));
+        two = Spread(fifth, 2);
+        (w4, w5) = (w4 | Bit(two, first), w5 | Bit(two, second));
+        two = Spread(fifth, 3);
+        (w6, w7) = (w6 | Bit(two, first), w7 | Bit(two, second));
     }
+
+    /// <summary>A byte of each lane in all four of it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<byte> Spread(Vector256<byte> v, int index)
+        => Avx2.Shuffle(v, (Vector256.Create(0x0000_0000, 0x0404_0404, 0x0808_0808, 0x0C0C_0C0C, 0x0000_0000, 0x0404_0404, 0x0808_0808, 0x0C0C_0C0C) + Vector256.Create(0x0101_0101 * index)).AsByte());
+
+    /// <summary>16 where the bit is set.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<byte> Bit(Vector256<byte> v, Vector256<byte> bit) => Vector256.Equals(v & bit, bit) & Vector256.Create((byte)16);
+
+    /// <summary>The low half of each byte.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Low(Vector256<byte> v) => v & Vector256.Create((byte)15);
+
+    /// <summary>The high half of each byte.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> High(Vector256<byte> v) => (v.AsUInt16() >> 4).AsByte() & Vector256.Create((byte)15);
 }
 
 /// <summary>A block format that is multiplied as stored, eight rows at a time in the lanes of a vector (<see cref="LaneKernel"/>).</summary>
 internal unsafe interface ILaneFormat : IBlockFormat
 {
-    /// <summary>What <see cref="UnpackLanes"/> adds to a whole number, so that it is an unsigned byte: 0, 8, 16 or 32; <see cref="Signed"/>: nothing, and bytes are signed.</summary>
+    /// <summary>What is added to a whole number, so that it is an unsigned byte: 0, 8, 16 or 32; <see cref="Signed"/>: nothing, and bytes are signed.</summary>
     static abstract int Offset { get; }
 
     public const int Signed = -1;
 
-    /// <summary>Unpacks one block of eight rows.</summary>
+    /// <summary>Groups of 32 columns that lie in the same bytes: 1, 2 or 4.</summary>
+    static virtual int Planes => 1;
+
+    /// <summary>Scales and minima of a block of eight rows.</summary>
     /// <param name="rows">The rows, where their blocks begin.</param>
-    /// <param name="q">Four columns of all rows a vector. [Elements / 4, 8 rows × 4 columns]</param>
     /// <param name="scales">[Elements / GroupElements, 8 rows]</param>
-    /// <param name="minima">[Elements / GroupElements, 8 rows]; untouched where there are none.</param>
-    static abstract void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima);
+    /// <param name="minima">The same, of whole numbers with the offset taken away; untouched where there are none.</param>
+    static abstract void Scales(LaneRows rows, float* scales, float* minima);
+
+    /// <summary>Reads a block, where its parts have four planes: they find it in what is kept. Else nothing is asked for beforehand.</summary>
+    static virtual void Prepare(LaneRows rows, byte* kept)
+    {
+    }
+
+    /// <summary>
+    /// 32 columns of eight rows: w<i>k</i> holds columns 4k … 4k + 3. Part: which bytes, of Elements / 32 / Planes; plane: which of the groups in them, asked for in order. Kept:
+    /// memory for what the planes and parts of a block share, 1,536 bytes.
+    /// </summary>
+    static abstract void Unpack(LaneRows rows, int part, int plane, byte* kept, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7);
 }

@@ -42,9 +42,15 @@ internal readonly unsafe struct MXFP4 : IPanelFormat, ILaneFormat
     public static int Offset => 16;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    public static void Scales(LaneRows rows, float* scales, float* minima)
     {
-        for (int r = 0; r < LaneRows.Count; r++) scales[r] = HalfPower(*rows.Row(r, 0));
-        rows.Levels(1, Levels + Vector128.Create((sbyte)16), q, q + 128);
+        // As HalfPower does.
+        Vector256<int> e = rows.Bytes(0), one = Vector256<int>.One;
+        Vector256<int> small = (e + one) << 21, normal = (e - one) << 23, nan = Vector256.Create(0x7FC0_0000);
+        Vector256.ConditionalSelect(Vector256.Equals(e, Vector256.Create(255)), nan, Vector256.ConditionalSelect(Vector256.GreaterThan(e, one), normal, small)).AsSingle().Store(scales);
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Unpack(LaneRows rows, int part, int plane, byte* kept, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
+        => rows.Levels(1, Levels + Vector128.Create((sbyte)16), out w0, out w1, out w2, out w3, out w4, out w5, out w6, out w7);
 }

@@ -73,20 +73,46 @@ internal readonly unsafe struct Q4_K : IPanelFormat, ILaneFormat
 
     public static int Offset => 0;
 
+    public static int Planes => 2;
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    public static void Scales(LaneRows rows, float* scales, float* minima)
+        => LaneScales(rows, 0, scales, minima);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Unpack(LaneRows rows, int part, int plane, byte* kept, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
     {
-        UnpackLaneScales(rows, 0, scales, minima);
-        for (int c = 0; c < 4; c++)
+        if (plane == 0)
         {
-            rows.Nibbles(16 + 32 * c, q + 512 * c, q + 512 * c + 256);
-            rows.Nibbles(32 + 32 * c, q + 512 * c + 128, q + 512 * c + 384);
+            rows.Columns(16 + 32 * part, out w0, out w1, out w2, out w3);
+            rows.Columns(32 + 32 * part, out w4, out w5, out w6, out w7);
+            w0.Store(kept + 0);
+            w1.Store(kept + 32);
+            w2.Store(kept + 64);
+            w3.Store(kept + 96);
+            w4.Store(kept + 128);
+            w5.Store(kept + 160);
+            w6.Store(kept + 192);
+            w7.Store(kept + 224);
+            (w0, w1, w2, w3) = (LaneRows.Low(w0), LaneRows.Low(w1), LaneRows.Low(w2), LaneRows.Low(w3));
+            (w4, w5, w6, w7) = (LaneRows.Low(w4), LaneRows.Low(w5), LaneRows.Low(w6), LaneRows.Low(w7));
+        }
+        else
+        {
+            w0 = LaneRows.High(Vector256.Load(kept + 0));
+            w1 = LaneRows.High(Vector256.Load(kept + 32));
+            w2 = LaneRows.High(Vector256.Load(kept + 64));
+            w3 = LaneRows.High(Vector256.Load(kept + 96));
+            w4 = LaneRows.High(Vector256.Load(kept + 128));
+            w5 = LaneRows.High(Vector256.Load(kept + 160));
+            w6 = LaneRows.High(Vector256.Load(kept + 192));
+            w7 = LaneRows.High(Vector256.Load(kept + 224));
         }
     }
 
     /// <summary>Scales and minima of eight rows; where q − <paramref name="offset"/> is what is multiplied, minima are of that.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void UnpackLaneScales(LaneRows rows, float offset, float* scales, float* minima)
+    public static void LaneScales(LaneRows rows, float offset, float* scales, float* minima)
     {
         rows.Columns(0, out Vector256<byte> halves, out Vector256<byte> b0, out Vector256<byte> b4, out Vector256<byte> b8);
         Vector256<float> d = LaneRows.Halves(halves.AsUInt32() & Vector256.Create(0xFFFFu)), m = -LaneRows.Halves(halves.AsUInt32() >> 16), more = d * offset;

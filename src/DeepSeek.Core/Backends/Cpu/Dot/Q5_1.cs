@@ -34,12 +34,14 @@ internal readonly unsafe struct Q5_1 : IPanelFormat, ILaneFormat
     public static int Offset => 16;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    public static void Scales(LaneRows rows, float* scales, float* minima)
     {
         Vector256<float> scale = rows.Halves(0);
         scale.Store(scales);
-        Vector256.FusedMultiplyAdd(scale, Vector256.Create(16f), rows.Halves(2)).Store(minima); // q − 16 is what is multiplied
-        rows.Nibbles(8, q, q + 128);
-        rows.FifthBits(4, q);
+        Vector256.FusedMultiplyAdd(scale, Vector256.Create(16f), rows.Halves(2)).Store(minima);
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Unpack(LaneRows rows, int part, int plane, byte* kept, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
+        => rows.Fives(8, 4, out w0, out w1, out w2, out w3, out w4, out w5, out w6, out w7);
 }

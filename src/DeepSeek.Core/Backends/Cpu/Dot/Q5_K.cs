@@ -58,32 +58,74 @@ internal readonly unsafe struct Q5_K : IPanelFormat, ILaneFormat
 
     public static int Offset => 16;
 
+    public static int Planes => 2;
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    public static void Scales(LaneRows rows, float* scales, float* minima)
+        => Q4_K.LaneScales(rows, 16, scales, minima);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Unpack(LaneRows rows, int part, int plane, byte* kept, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
     {
-        Q4_K.UnpackLaneScales(rows, 16, scales, minima);
-        Vector256<byte> fifth = Vector256.Create((byte)16), mask = Vector256.Create((byte)15);
-        for (int i = 0; i < 2; i++)
+        // The fifth bits of all parts are kept; a part and a plane use the lowest ones and the next, and leave those of the following part there.
+        byte* fifth = kept + 256;
+        if (part == 0 && plane == 0)
         {
-            rows.Columns(16 + 16 * i, out Vector256<byte> h0, out Vector256<byte> h1, out Vector256<byte> h2, out Vector256<byte> h3);
-            for (int c = 0; c < 4; c++)
-            {
-                rows.Columns(48 + 32 * c + 16 * i, out Vector256<byte> c0, out Vector256<byte> c1, out Vector256<byte> c2, out Vector256<byte> c3);
-                byte* to = q + 512 * c + 128 * i;
-                UnpackFour(to, c0.AsUInt16(), h0.AsUInt16(), mask, fifth);
-                UnpackFour(to + 32, c1.AsUInt16(), h1.AsUInt16(), mask, fifth);
-                UnpackFour(to + 64, c2.AsUInt16(), h2.AsUInt16(), mask, fifth);
-                UnpackFour(to + 96, c3.AsUInt16(), h3.AsUInt16(), mask, fifth);
-                (h0, h1, h2, h3) = ((h0.AsUInt16() >> 2).AsByte(), (h1.AsUInt16() >> 2).AsByte(), (h2.AsUInt16() >> 2).AsByte(), (h3.AsUInt16() >> 2).AsByte());
-            }
+            rows.Columns(16, out w0, out w1, out w2, out w3);
+            rows.Columns(32, out w4, out w5, out w6, out w7);
+            w0.Store(fifth + 0);
+            w1.Store(fifth + 32);
+            w2.Store(fifth + 64);
+            w3.Store(fifth + 96);
+            w4.Store(fifth + 128);
+            w5.Store(fifth + 160);
+            w6.Store(fifth + 192);
+            w7.Store(fifth + 224);
+        }
+        if (plane == 0)
+        {
+            rows.Columns(48 + 32 * part, out w0, out w1, out w2, out w3);
+            rows.Columns(64 + 32 * part, out w4, out w5, out w6, out w7);
+            w0.Store(kept + 0);
+            w1.Store(kept + 32);
+            w2.Store(kept + 64);
+            w3.Store(kept + 96);
+            w4.Store(kept + 128);
+            w5.Store(kept + 160);
+            w6.Store(kept + 192);
+            w7.Store(kept + 224);
+            w0 = LaneRows.Low(w0) | Fifth(fifth, 4);
+            w1 = LaneRows.Low(w1) | Fifth(fifth + 32, 4);
+            w2 = LaneRows.Low(w2) | Fifth(fifth + 64, 4);
+            w3 = LaneRows.Low(w3) | Fifth(fifth + 96, 4);
+            w4 = LaneRows.Low(w4) | Fifth(fifth + 128, 4);
+            w5 = LaneRows.Low(w5) | Fifth(fifth + 160, 4);
+            w6 = LaneRows.Low(w6) | Fifth(fifth + 192, 4);
+            w7 = LaneRows.Low(w7) | Fifth(fifth + 224, 4);
+        }
+        else
+        {
+            w0 = LaneRows.High(Vector256.Load(kept + 0)) | Next(fifth + 0);
+            w1 = LaneRows.High(Vector256.Load(kept + 32)) | Next(fifth + 32);
+            w2 = LaneRows.High(Vector256.Load(kept + 64)) | Next(fifth + 64);
+            w3 = LaneRows.High(Vector256.Load(kept + 96)) | Next(fifth + 96);
+            w4 = LaneRows.High(Vector256.Load(kept + 128)) | Next(fifth + 128);
+            w5 = LaneRows.High(Vector256.Load(kept + 160)) | Next(fifth + 160);
+            w6 = LaneRows.High(Vector256.Load(kept + 192)) | Next(fifth + 192);
+            w7 = LaneRows.High(Vector256.Load(kept + 224)) | Next(fifth + 224);
         }
     }
 
-    /// <summary>Four columns of a group and of the next one, whose fifth bits are the lowest of h and the next to it.</summary>
+    /// <summary>The lowest of the bits, as 16.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void UnpackFour(byte* to, Vector256<ushort> v, Vector256<ushort> h, Vector256<byte> mask, Vector256<byte> fifth)
+    private static Vector256<byte> Fifth(byte* bits, int shift) => (Vector256.Load((ushort*)bits) << shift).AsByte() & Vector256.Create((byte)16);
+
+    /// <summary>The one next to it; then two less are left.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<byte> Next(byte* bits)
     {
-        (v.AsByte() & mask | (h << 4).AsByte() & fifth).Store(to);
-        ((v >> 4).AsByte() & mask | (h << 3).AsByte() & fifth).Store(to + 256);
+        Vector256<ushort> v = Vector256.Load((ushort*)bits);
+        (v >> 2).Store((ushort*)bits);
+        return (v << 3).AsByte() & Vector256.Create((byte)16);
     }
 }

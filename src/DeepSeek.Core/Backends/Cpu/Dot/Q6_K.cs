@@ -79,44 +79,63 @@ internal readonly unsafe struct Q6_K : IPanelFormat, ILaneFormat
 
     public static int Offset => 32;
 
+    public static int Planes => 4;
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    public static void Scales(LaneRows rows, float* scales, float* minima)
     {
-        for (int h = 0; h < 2; h++)
-            for (int i = 0; i < 2; i++)
-            {
-                rows.Columns(64 * h + 16 * i, out Vector256<byte> a0, out Vector256<byte> a1, out Vector256<byte> a2, out Vector256<byte> a3);
-                rows.Columns(64 * h + 32 + 16 * i, out Vector256<byte> b0, out Vector256<byte> b1, out Vector256<byte> b2, out Vector256<byte> b3);
-                rows.Columns(128 + 32 * h + 16 * i, out Vector256<byte> h0, out Vector256<byte> h1, out Vector256<byte> h2, out Vector256<byte> h3);
-                byte* to = q + 1024 * h + 128 * i;
-                UnpackFour(to, a0.AsUInt16(), b0.AsUInt16(), h0.AsUInt16());
-                UnpackFour(to + 32, a1.AsUInt16(), b1.AsUInt16(), h1.AsUInt16());
-                UnpackFour(to + 64, a2.AsUInt16(), b2.AsUInt16(), h2.AsUInt16());
-                UnpackFour(to + 96, a3.AsUInt16(), b3.AsUInt16(), h3.AsUInt16());
-            }
-        // Last, where they are: prefetchers follow reading in order.
         Vector256<float> d = rows.Halves(208);
         rows.Columns(192, out Vector256<byte> s0, out Vector256<byte> s4, out Vector256<byte> s8, out Vector256<byte> s12);
-        UnpackScales(scales, d, s0.AsInt32());
-        UnpackScales(scales + 4 * LaneRows.Count, d, s4.AsInt32());
-        UnpackScales(scales + 8 * LaneRows.Count, d, s8.AsInt32());
-        UnpackScales(scales + 12 * LaneRows.Count, d, s12.AsInt32());
+        FourScales(scales, d, s0.AsInt32());
+        FourScales(scales + 4 * LaneRows.Count, d, s4.AsInt32());
+        FourScales(scales + 8 * LaneRows.Count, d, s8.AsInt32());
+        FourScales(scales + 12 * LaneRows.Count, d, s12.AsInt32());
     }
 
-    /// <summary>Four columns of the four groups of 32 whose lower bits lie in a and b, and whose upper two bits lie in one byte of h.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void UnpackFour(byte* to, Vector256<ushort> a, Vector256<ushort> b, Vector256<ushort> h)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Prepare(LaneRows rows, byte* kept)
     {
-        Vector256<byte> four = Vector256.Create((byte)15), two = Vector256.Create((byte)48);
-        (a.AsByte() & four | (h << 4).AsByte() & two).Store(to);
-        (b.AsByte() & four | (h << 2).AsByte() & two).Store(to + 256);
-        ((a >> 4).AsByte() & four | h.AsByte() & two).Store(to + 512);
-        ((b >> 4).AsByte() & four | (h >> 2).AsByte() & two).Store(to + 768);
+        // In order of memory, which prefetchers follow: of each half the lower bits of four groups, then the upper ones of both.
+        for (int i = 0; i < 8; i++) Keep(rows, 16 * i, kept + 768 * (i / 4) + 128 * (i % 4));
+        for (int i = 0; i < 4; i++) Keep(rows, 128 + 16 * i, kept + 768 * (i / 2) + 512 + 128 * (i % 2));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Keep(LaneRows rows, int offset, byte* to)
+    {
+        rows.Columns(offset, out Vector256<byte> c0, out Vector256<byte> c1, out Vector256<byte> c2, out Vector256<byte> c3);
+        c0.Store(to);
+        c1.Store(to + 32);
+        c2.Store(to + 64);
+        c3.Store(to + 96);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Unpack(LaneRows rows, int part, int plane, byte* kept, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
+    {
+        byte* four = kept + 768 * part + 256 * (plane & 1), two = kept + 768 * part + 512;
+        w0 = Bits(four + 0, two + 0, plane);
+        w1 = Bits(four + 32, two + 32, plane);
+        w2 = Bits(four + 64, two + 64, plane);
+        w3 = Bits(four + 96, two + 96, plane);
+        w4 = Bits(four + 128, two + 128, plane);
+        w5 = Bits(four + 160, two + 160, plane);
+        w6 = Bits(four + 192, two + 192, plane);
+        w7 = Bits(four + 224, two + 224, plane);
+    }
+
+    /// <summary>Half-bytes with the two bits above them: which half, and which of four pairs.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<byte> Bits(byte* four, byte* two, int plane)
+    {
+        Vector256<ushort> v = Vector256.Load((ushort*)two);
+        v = plane == 0 ? v << 4 : plane == 1 ? v << 2 : plane == 2 ? v : v >> 2;
+        return (plane < 2 ? LaneRows.Low(Vector256.Load(four)) : LaneRows.High(Vector256.Load(four))) | v.AsByte() & Vector256.Create((byte)48);
     }
 
     /// <summary>Four scales.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void UnpackScales(float* scales, Vector256<float> d, Vector256<int> bytes)
+    private static void FourScales(float* scales, Vector256<float> d, Vector256<int> bytes)
     {
         (d * Vector256.ConvertToSingle(bytes << 24 >> 24)).Store(scales);
         (d * Vector256.ConvertToSingle(bytes << 16 >> 24)).Store(scales + LaneRows.Count);

@@ -39,16 +39,13 @@ internal readonly unsafe struct Q8_0 : IPanelFormat, ILaneFormat
     public static int Offset => ILaneFormat.Signed;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void UnpackLanes(LaneRows rows, byte* q, float* scales, float* minima)
+    public static void Scales(LaneRows rows, float* scales, float* minima)
+        => rows.Halves(0).Store(scales);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Unpack(LaneRows rows, int part, int plane, byte* kept, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
     {
-        rows.Halves(0).Store(scales);
-        for (int i = 0; i < 2; i++)
-        {
-            rows.Columns(2 + 16 * i, out Vector256<byte> c0, out Vector256<byte> c1, out Vector256<byte> c2, out Vector256<byte> c3);
-            c0.Store(q + 128 * i);
-            c1.Store(q + 128 * i + 32);
-            c2.Store(q + 128 * i + 64);
-            c3.Store(q + 128 * i + 96);
-        }
+        rows.Columns(2, out w0, out w1, out w2, out w3);
+        rows.Columns(18, out w4, out w5, out w6, out w7);
     }
 }
