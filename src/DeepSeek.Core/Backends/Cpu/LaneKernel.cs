@@ -146,19 +146,19 @@ internal sealed unsafe class LaneKernel : StoredKernel
 
     public override void Multiply(Weight w, int first, int count, byte* tiles, int tokens, Tensor y)
     {
-        float* results = stackalloc float[MostTokens * PanelRows];
+        float* results = stackalloc float[PanelRows * MostTokens * PanelRows];
         int most = TileTokens(w.Columns), whole = count / PanelRows, rest = count % PanelRows, blocks = w.Columns / UnitColumns;
         for (int t = 0; t < tokens; t += most)
         {
             int some = Math.Min(most, tokens - t);
             byte* tile = tiles + TilesBytes(w.Columns, t);
             float* to = (float*)y.Address + (long)t * y.Stride + first;
-            // The rows of a panel lie far apart, each a stream of its own that prefetchers follow.
-            for (int panel = 0; panel < whole; panel++)
+            // The rows of a panel lie far apart, each a stream of its own that prefetchers follow. Results of eight panels at a time are neighbours.
+            for (int panel = 0, panels; panel < whole; panel += panels)
             {
-                product((byte*)w.Row(first + panel), w.RowBytes * whole, blocks, tile, some, results);
-                for (int i = 0; i < some; i++)
-                    for (int r = 0; r < PanelRows; r++) to[(long)i * y.Stride + panel + r * whole] = results[i * PanelRows + r];
+                panels = Math.Min(PanelRows, whole - panel);
+                for (int i = 0; i < panels; i++) product((byte*)w.Row(first + panel + i), w.RowBytes * whole, blocks, tile, some, results + i * some * PanelRows);
+                Store(results, panels, some, to + panel, whole, y.Stride);
             }
             if (rest == 0) continue;
             // A panel of the last rows, of which only the rest is stored; at the weight's beginning its first ones.
@@ -167,6 +167,38 @@ internal sealed unsafe class LaneKernel : StoredKernel
             for (int i = 0; i < some; i++)
                 for (int r = 0; r < rest; r++) to[(long)i * y.Stride + whole * PanelRows + r] = results[i * PanelRows + r - shift];
         }
+    }
+
+    /// <summary>Results of some panels [panels, tokens, 8] to where they belong: row r of panel p is number r·distance + p of a token.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Store(float* results, int panels, int tokens, float* to, int distance, int stride)
+    {
+        int next = tokens * PanelRows;
+        for (int t = 0; t < tokens; t++, results += PanelRows, to += stride)
+        {
+            if (panels < PanelRows)
+            {
+                for (int p = 0; p < panels; p++)
+                    for (int r = 0; r < PanelRows; r++) to[p + r * distance] = results[p * next + r];
+                continue;
+            }
+            Vector256<float> p0 = Vector256.Load(results), p1 = Vector256.Load(results + next), p2 = Vector256.Load(results + 2 * next), p3 = Vector256.Load(results + 3 * next);
+            Vector256<float> p4 = Vector256.Load(results + 4 * next), p5 = Vector256.Load(results + 5 * next), p6 = Vector256.Load(results + 6 * next), p7 = Vector256.Load(results + 7 * next);
+            Vector256<double> a0 = Avx.UnpackLow(p0, p1).AsDouble(), a1 = Avx.UnpackHigh(p0, p1).AsDouble(), b0 = Avx.UnpackLow(p2, p3).AsDouble(), b1 = Avx.UnpackHigh(p2, p3).AsDouble();
+            Vector256<double> c0 = Avx.UnpackLow(p4, p5).AsDouble(), c1 = Avx.UnpackHigh(p4, p5).AsDouble(), d0 = Avx.UnpackLow(p6, p7).AsDouble(), d1 = Avx.UnpackHigh(p6, p7).AsDouble();
+            StoreTwo(Avx.UnpackLow(a0, b0), Avx.UnpackLow(c0, d0), to, 4 * distance);
+            StoreTwo(Avx.UnpackHigh(a0, b0), Avx.UnpackHigh(c0, d0), to + distance, 4 * distance);
+            StoreTwo(Avx.UnpackLow(a1, b1), Avx.UnpackLow(c1, d1), to + 2 * distance, 4 * distance);
+            StoreTwo(Avx.UnpackHigh(a1, b1), Avx.UnpackHigh(c1, d1), to + 3 * distance, 4 * distance);
+        }
+    }
+
+    /// <summary>Row r of panels 0 … 3 and of 4 … 7 in the lower halves, row r + 4 in the upper ones.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void StoreTwo(Vector256<double> first, Vector256<double> last, float* to, int four)
+    {
+        Avx.Permute2x128(first, last, 0x20).AsSingle().Store(to);
+        Avx.Permute2x128(first, last, 0x31).AsSingle().Store(to + four);
     }
 
     /// <summary>Eight rows times a tile. Results: [tokens, 8].</summary>
