@@ -62,11 +62,15 @@ public class IlgpuTests
     [InlineData("deepseek-v3")]
     public void AgreesWithTransformersOnASimulatedDevice(string model) => Assert.True(GoldenTests.Measure(SharedData.Local("golden", model), Simulated) < GoldenTests.Limit);
 
+    /// <summary>Warps as wide as NVIDIA's, and none, as on OpenCL.</summary>
     [Theory]
-    [InlineData("rms norm")]
-    [InlineData("silu multiply")]
-    [InlineData("cache blocks Q8")]
-    public void AgreesOnASimulatedDeviceOfWideWarps(string name) => OperationCases.Check(name, Accelerators.Opener("cpu:32")!);
+    [InlineData("cpu:32", "rms norm")]
+    [InlineData("cpu:32", "silu multiply")]
+    [InlineData("cpu:32", "cache blocks Q8")]
+    [InlineData("cpu:1", "rms norm")]
+    [InlineData("cpu:1", "matmul Q4_K")]
+    [InlineData("cpu:1", "cache blocks Q8")]
+    public void AgreesOnSimulatedDevicesOfOtherWarps(string device, string name) => OperationCases.Check(name, Accelerators.Opener(device)!);
 
     private static EntryPointDescription Entry(Type thread, string name)
         => EntryPointDescription.FromExplicitlyGroupedKernel(typeof(IlgpuRuntime).GetMethod(nameof(IlgpuRuntime.Entry))!.MakeGenericMethod(thread, Kernels(thread).Single(k => Name(k) == name)));
