@@ -22,6 +22,9 @@ internal static unsafe class AttentionKernels
     /// <summary>Most query rows that a kernel computes together.</summary>
     public const int RowBlock = 8;
 
+    /// <summary>The same where registers are sixteen of 256 bits.</summary>
+    private const int NarrowRows = 4;
+
     /// <summary>Query rows of the next block.</summary>
     public static int BlockRows(int left) => left <= RowBlock ? left : left < 2 * RowBlock ? (left + 1) / 2 : RowBlock;
 
@@ -259,6 +262,23 @@ internal static unsafe class AttentionKernels
     /// <summary>scores[row][key] = q_row · key for 32 packed keys. q: packed[d][row]; rows of scores lie stride numbers apart.</summary>
     public static void Scores(float* q, int rows, float* keys, int size, float* scores, int stride, Ahead ahead = default)
     {
+        if (!Vector512.IsHardwareAccelerated)
+        {
+            for (int r = 0; r < rows; r += NarrowRows)
+                for (int half = 0; half < 2; half++)
+                {
+                    float* from = keys + 16 * half, to = scores + (long)r * stride + 16 * half;
+                    Ahead here = r == 0 && half == 0 ? ahead : default;
+                    switch (Math.Min(rows - r, NarrowRows))
+                    {
+                        case 1: NarrowScores<Rows1>(q + r, rows, from, size, to, stride, here); break;
+                        case 2: NarrowScores<Rows2>(q + r, rows, from, size, to, stride, here); break;
+                        case 3: NarrowScores<Rows3>(q + r, rows, from, size, to, stride, here); break;
+                        default: NarrowScores<Rows4>(q + r, rows, from, size, to, stride, here); break;
+                    }
+                }
+            return;
+        }
         switch (rows)
         {
             case 1: Scores<Rows1>(q, keys, size, scores, stride, ahead); break;
@@ -300,6 +320,26 @@ internal static unsafe class AttentionKernels
         if (TRows.Count > 7) Store(scores + 7 * stride, a7, b7);
     }
 
+    /// <summary>The same for 16 keys, with sums that sixteen registers of half the width hold.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void NarrowScores<TRows>(float* q, int rows, float* keys, int size, float* scores, int stride, Ahead ahead) where TRows : struct, IRows
+    {
+        Vector256<float> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
+        for (int d = 0; d < size; d++, q += rows, keys += PanelKeys)
+        {
+            ahead.Fetch(d);
+            Vector256<float> k0 = Vector256.Load(keys), k1 = Vector256.Load(keys + 8);
+            Add(q[0], k0, k1, ref a0, ref b0);
+            if (TRows.Count > 1) Add(q[1], k0, k1, ref a1, ref b1);
+            if (TRows.Count > 2) Add(q[2], k0, k1, ref a2, ref b2);
+            if (TRows.Count > 3) Add(q[3], k0, k1, ref a3, ref b3);
+        }
+        Store(scores, a0, b0);
+        if (TRows.Count > 1) Store(scores + stride, a1, b1);
+        if (TRows.Count > 2) Store(scores + 2 * stride, a2, b2);
+        if (TRows.Count > 3) Store(scores + 3 * stride, a3, b3);
+    }
+
     /// <summary>
     /// The softmax of a row of scores within its chunk: scores become e^(s − m) for keys [from, limit) and 0 for the others up to 'end'; returns their
     /// sum and m, the largest score (−∞ with sum 0 where there is none).
@@ -337,6 +377,22 @@ internal static unsafe class AttentionKernels
     public static void WeightedSum<TFormat>(float* weights, int rows, int keys, nint* values, int width, int first, int size, float* sums, int stride, float* keep, float* take)
         where TFormat : struct, IRowFormat
     {
+        if (!Vector512.IsHardwareAccelerated)
+        {
+            for (int d = 0; d < size; d += 16)
+                for (int r = 0; r < rows; r += NarrowRows)
+                {
+                    float* from = weights + r * ChunkKeys, to = sums + (long)r * stride + d;
+                    switch (Math.Min(rows - r, NarrowRows))
+                    {
+                        case 1: NarrowSum<TFormat, Rows1>(from, keys, values, width, first + d, to, stride, keep + r, take + r); break;
+                        case 2: NarrowSum<TFormat, Rows2>(from, keys, values, width, first + d, to, stride, keep + r, take + r); break;
+                        case 3: NarrowSum<TFormat, Rows3>(from, keys, values, width, first + d, to, stride, keep + r, take + r); break;
+                        default: NarrowSum<TFormat, Rows4>(from, keys, values, width, first + d, to, stride, keep + r, take + r); break;
+                    }
+                }
+            return;
+        }
         for (int d = 0; d < size; d += 32)
         {
             switch (rows)
@@ -380,6 +436,49 @@ internal static unsafe class AttentionKernels
         if (TRows.Count > 5) Merge(sums + 5 * stride, a5, b5, keep[5], take[5]);
         if (TRows.Count > 6) Merge(sums + 6 * stride, a6, b6, keep[6], take[6]);
         if (TRows.Count > 7) Merge(sums + 7 * stride, a7, b7, keep[7], take[7]);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void NarrowSum<TFormat, TRows>(float* p, int keys, nint* values, int width, int at, float* sums, int stride, float* keep, float* take)
+        where TFormat : struct, IRowFormat where TRows : struct, IRows
+    {
+        Vector256<float> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
+        for (int k = 0; k < keys; k++, p++)
+        {
+            Vector512<float> v = TFormat.Load((byte*)values[k], width, at);
+            Vector256<float> v0 = v.GetLower(), v1 = v.GetUpper();
+            Add(p[0], v0, v1, ref a0, ref b0);
+            if (TRows.Count > 1) Add(p[ChunkKeys], v0, v1, ref a1, ref b1);
+            if (TRows.Count > 2) Add(p[2 * ChunkKeys], v0, v1, ref a2, ref b2);
+            if (TRows.Count > 3) Add(p[3 * ChunkKeys], v0, v1, ref a3, ref b3);
+        }
+        Merge(sums, a0, b0, keep[0], take[0]);
+        if (TRows.Count > 1) Merge(sums + stride, a1, b1, keep[1], take[1]);
+        if (TRows.Count > 2) Merge(sums + 2 * stride, a2, b2, keep[2], take[2]);
+        if (TRows.Count > 3) Merge(sums + 3 * stride, a3, b3, keep[3], take[3]);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Add(float factor, Vector256<float> x, Vector256<float> y, ref Vector256<float> a, ref Vector256<float> b)
+    {
+        Vector256<float> f = Vector256.Create(factor);
+        a = Vector256.FusedMultiplyAdd(f, x, a);
+        b = Vector256.FusedMultiplyAdd(f, y, b);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Store(float* p, Vector256<float> a, Vector256<float> b)
+    {
+        a.Store(p);
+        b.Store(p + 8);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Merge(float* sums, Vector256<float> a, Vector256<float> b, float keep, float take)
+    {
+        Vector256<float> k = Vector256.Create(keep), t = Vector256.Create(take);
+        Vector256.FusedMultiplyAdd(Vector256.Load(sums), k, a * t).Store(sums);
+        Vector256.FusedMultiplyAdd(Vector256.Load(sums + 8), k, b * t).Store(sums + 8);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -42,6 +42,17 @@ internal static unsafe class FloatDot
     /// <param name="kernels">What the processor may be asked to do, and assembled kernels.</param>
     public static void Rows(Weight w, int first, int count, Tensor x, Tensor y, float* memory, int following, Kernels kernels)
     {
+        if (!Vector512.IsHardwareAccelerated && (w.Type is DType.F16 or DType.F8E4M3 or DType.F8E5M2))
+        {
+            // Widening takes many instructions of half the width: once for all tokens, eight rows at a time.
+            for (int n = first, some; n < first + count; n += some)
+            {
+                some = Math.Min(AttentionKernels.RowBlock, first + count - n);
+                for (int i = 0; i < some; i++) FloatRows.Read(w, n + i, memory + (long)i * w.Columns, kernels.Capabilities);
+                Rows<LoadF32>(new((byte*)memory, (long)w.Columns * sizeof(float), w.Columns), some, x, y with { Address = y.Address + n * sizeof(float) }, kernels);
+            }
+            return;
+        }
         switch (w.Type)
         {
             case DType.F32: Rows<LoadF32>(w, first, count, x, y, memory, following, kernels); break;
@@ -52,22 +63,42 @@ internal static unsafe class FloatDot
             case DType.F8E4M3: Rows<LoadE4M3>(w, first, count, x, y, memory, following, kernels); break;
             default:
                 // Formats that nobody multiplies by: row by row.
-                float* row = memory + AttentionKernels.RowBlock * (long)Line(w.Columns);
-                Weight plain = new(w.Name, DType.F32, 1, w.Columns, (nint)row);
                 for (int n = first; n < first + count; n++)
                 {
-                    FloatRows.Read(w, n, row);
-                    Rows<LoadF32>(plain, 0, 1, x, y with { Address = y.Address + n * sizeof(float) }, memory, 0, kernels);
+                    FloatRows.Read(w, n, memory);
+                    Rows<LoadF32>(new((byte*)memory, 0, w.Columns), 1, x, y with { Address = y.Address + n * sizeof(float) }, kernels);
                 }
                 break;
         }
     }
 
+    /// <summary>Rows of numbers without scales.</summary>
+    private readonly struct PlainRows(byte* first, long rowBytes, int columns)
+    {
+        public long RowBytes { get; } = rowBytes;
+
+        public int Columns { get; } = columns;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public byte* Row(int row) => first + row * RowBytes;
+    }
+
+    /// <summary>y[t][n] for all rows and tokens.</summary>
+    private static void Rows<TLoad>(PlainRows w, int count, Tensor x, Tensor y, Kernels kernels) where TLoad : struct, IFloatLoader
+    {
+        int most = MostTokens(kernels);
+        for (int t = 0; t < x.Rows; t += most)
+            Group<TLoad>(w, 0, count, Math.Min(most, x.Rows - t), (float*)x.Address + (long)t * x.Stride, x.Stride, (float*)y.Address + (long)t * y.Stride, y.Stride, 0, kernels);
+    }
+
+    /// <summary>Registers: 2 rows × 8 tokens with 32 of them, 2 × 2 with 16 that are half as wide.</summary>
+    private static int MostTokens(Kernels kernels) => kernels.Capabilities.Avx512 ? AttentionKernels.RowBlock : 2;
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows<TLoad>(Weight w, int first, int count, Tensor x, Tensor y, float* memory, int following, Kernels kernels) where TLoad : struct, IFloatLoader
     {
-        // Registers: 2 rows × 8 tokens with 32 of them, 2 × 2 with 16 that are half as wide.
-        int most = kernels.Capabilities.Avx512 ? AttentionKernels.RowBlock : 2;
+        int most = MostTokens(kernels);
+        PlainRows rows = new((byte*)w.Row(0), w.RowBytes, w.Columns);
         for (int t = 0, tokens; t < x.Rows; t += tokens)
         {
             tokens = Math.Min(most, x.Rows - t);
@@ -78,7 +109,7 @@ internal static unsafe class FloatDot
                 group = first + count - n;
                 if (w.Scales is not { } s)
                 {
-                    Group<TLoad>(w, n, group, tokens, from, x.Stride, to, y.Stride, following, kernels);
+                    Group<TLoad>(rows, n, group, tokens, from, x.Stride, to, y.Stride, following, kernels);
                     continue;
                 }
                 group = Math.Min(group, s.BlockRows - (n + s.RowOffset) % s.BlockRows);
@@ -88,7 +119,7 @@ internal static unsafe class FloatDot
                     float scale = FloatRows.Scale(s, n, c);
                     for (int i = 0; i < tokens; i++) Scale(from + (long)i * x.Stride + c, scale, Math.Min(s.BlockColumns, w.Columns - c), memory + (long)i * line + c);
                 }
-                Group<TLoad>(w, n, group, tokens, memory, line, to, y.Stride, first + count - n - group + following, kernels);
+                Group<TLoad>(rows, n, group, tokens, memory, line, to, y.Stride, first + count - n - group + following, kernels);
             }
         }
     }
@@ -103,7 +134,7 @@ internal static unsafe class FloatDot
 
     /// <summary>Rows whose scales are in the activations, times at most <see cref="AttentionKernels.RowBlock"/> tokens.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Group<TLoad>(Weight w, int first, int count, int tokens, float* x, int xStride, float* y, int yStride, int following, Kernels kernels) where TLoad : struct, IFloatLoader
+    private static void Group<TLoad>(PlainRows w, int first, int count, int tokens, float* x, int xStride, float* y, int yStride, int following, Kernels kernels) where TLoad : struct, IFloatLoader
     {
         if (tokens > 1)
         {
@@ -118,26 +149,26 @@ internal static unsafe class FloatDot
         int each = count / Streams, steps = w.Columns / Step;
         for (int n = first; n < first + each; n++)
         {
-            if (TLoad.IsHalf && steps > 0 && kernels.Halves is { } halves) halves.Run((byte*)w.Row(n), each * w.RowBytes, x, steps, lanes);
-            else FourRows<TLoad>((byte*)w.Row(n), each * w.RowBytes, x, steps, Tables<TLoad>(), lanes);
-            for (int i = 0; i < Streams; i++) y[n + i * each] = Finish<TLoad>((byte*)w.Row(n + i * each), x, steps * Step, w.Columns, lanes + i * Lanes);
+            if (TLoad.IsHalf && steps > 0 && kernels.Halves is { } halves) halves.Run(w.Row(n), each * w.RowBytes, x, steps, lanes);
+            else FourRows<TLoad>(w.Row(n), each * w.RowBytes, x, steps, Tables<TLoad>(), lanes);
+            for (int i = 0; i < Streams; i++) y[n + i * each] = Finish<TLoad>(w.Row(n + i * each), x, steps * Step, w.Columns, lanes + i * Lanes);
         }
         for (int n = first + Streams * each; n < first + count; n++)
         {
-            OneRow<TLoad>((byte*)w.Row(n), x, steps, Tables<TLoad>(), lanes);
-            y[n] = Finish<TLoad>((byte*)w.Row(n), x, steps * Step, w.Columns, lanes);
+            OneRow<TLoad>(w.Row(n), x, steps, Tables<TLoad>(), lanes);
+            y[n] = Finish<TLoad>(w.Row(n), x, steps * Step, w.Columns, lanes);
         }
     }
 
     /// <summary>Some rows times some tokens, as many columns at a time as leave the activations in the nearest cache.</summary>
     [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Band<TLoad>(Weight w, int first, int count, int tokens, float* x, int xStride, float* y, int yStride, int following) where TLoad : struct, IFloatLoader
+    private static void Band<TLoad>(PlainRows w, int first, int count, int tokens, float* x, int xStride, float* y, int yStride, int following) where TLoad : struct, IFloatLoader
     {
         float* lanes = stackalloc float[(BandRows + 1) * AttentionKernels.RowBlock * Lanes];
         new Span<float>(lanes, (count + 1) * tokens * Lanes).Clear();
         int most = NearNumbers / tokens / Step, steps = w.Columns / Step;
         // The next rows are one stretch of memory, which is asked for line after line meanwhile: these rows are read side by side, which no prefetcher follows.
-        byte* next = (byte*)w.Row(first + (following > 0 ? count : 0));
+        byte* next = w.Row(first + (following > 0 ? count : 0));
         long advance = following > 0 ? Math.Min(following, count) * 128L * TLoad.Bytes / count & -64 : 0;
         for (int k = 0, some; k < steps; k += some)
         {
@@ -146,13 +177,13 @@ internal static unsafe class FloatDot
             for (int r = 0; r < count; r += 2, next += advance * some)
             {
                 // Of an odd count of rows the last is multiplied twice, and counts once.
-                byte* row = (byte*)w.Row(first + r) + at;
+                byte* row = w.Row(first + r) + at;
                 TwoRows<TLoad>(tokens, row, r + 1 < count ? w.RowBytes : 0, x + k * Step, xStride, some, next, advance, lanes + r * tokens * Lanes);
             }
         }
         for (int r = 0; r < count; r++)
             for (int t = 0; t < tokens; t++)
-                y[(long)t * yStride + first + r] = Finish<TLoad>((byte*)w.Row(first + r), x + (long)t * xStride, steps * Step, w.Columns, lanes + (r * tokens + t) * Lanes);
+                y[(long)t * yStride + first + r] = Finish<TLoad>(w.Row(first + r), x + (long)t * xStride, steps * Step, w.Columns, lanes + (r * tokens + t) * Lanes);
     }
 
     /// <summary>Adds what steps leave over, then all lanes up.</summary>
