@@ -51,6 +51,16 @@ internal sealed class StepLayout(int maxTokens, int maxSequences, int maxBlocks,
     /// <summary>Block tables, one after the other: the block of position p of sequence s is [s.TableStart + p / BlockTokens].</summary>
     public ReadOnlySpan<int> BlockTables => blockTables.AsSpan(0, blockCount);
 
+    /// <summary>Asked between layers: whether nobody wants this step any more. Null: it always goes to its end.</summary>
+    public Func<bool>? IsAbandoned { get; set; }
+
+    /// <summary>Models call it in front of each layer.</summary>
+    /// <exception cref="StepAbandonedException">Nobody wants the step any more.</exception>
+    public void Checkpoint()
+    {
+        if (IsAbandoned?.Invoke() == true) throw new StepAbandonedException();
+    }
+
     /// <summary>Empties the step.</summary>
     public void Clear()
     {
@@ -75,3 +85,6 @@ internal sealed class StepLayout(int maxTokens, int maxSequences, int maxBlocks,
         Version++;
     }
 }
+
+/// <summary>A step that ended between two layers. What it has written to the cache counts for nothing.</summary>
+internal sealed class StepAbandonedException : OperationCanceledException;

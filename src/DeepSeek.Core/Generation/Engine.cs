@@ -55,7 +55,7 @@ internal sealed class Engine : IDisposable
         cache = new KvCache(storage, settings.PrefixCaching);
         scheduler = new Scheduler(cache, settings.MaxSequences, settings.MaxStepTokens, settings.AloneTokens);
         pace = new Pace(settings.Clock, settings.Parameters);
-        runner = new StepRunner(model, backend, cache, settings);
+        runner = new StepRunner(model, backend, cache, settings) { IsAbandoned = IsAbandoned };
         thread = new Thread(Run) { IsBackground = true, Name = "DeepSeek engine" };
         thread.Start();
     }
@@ -104,7 +104,7 @@ internal sealed class Engine : IDisposable
         }
     }
 
-    /// <summary>Ends a request within the present step; nothing happens where it has ended.</summary>
+    /// <summary>Ends a request within the present step, or within its present layer where nobody else takes part; nothing happens where it has ended.</summary>
     public void Cancel(Request request)
     {
         request.MarkCancelled();
@@ -212,6 +212,15 @@ internal sealed class Engine : IDisposable
         }
     }
 
+    /// <summary>Whether all that the step works for was cancelled: the engine's thread asks between layers, so that a long step does not hold up the end.</summary>
+    private bool IsAbandoned()
+    {
+        if (Volatile.Read(ref disposed)) return true;
+        for (int i = 0; i < scheduler.Planned.Count; i++)
+            if (!scheduler.Planned[i].Request!.IsCancelled) return false;
+        return true;
+    }
+
     /// <summary>False: nothing can be done now.</summary>
     private bool Step()
     {
@@ -223,6 +232,10 @@ internal sealed class Engine : IDisposable
         try
         {
             result = runner.Run(scheduler.Planned);
+        }
+        catch (StepAbandonedException)
+        {
+            return true; // its sequences are where they were, and end as what they asked for is received
         }
         catch (Exception e)
         {

@@ -8,7 +8,9 @@ namespace DeepSeek.Generation;
 /// <param name="parameters">Parameters that a token uses.</param>
 internal sealed class Pace(TimeProvider clock, long parameters)
 {
-    private const double LongestStepSeconds = 0.25;
+    private const double LongestStepSeconds = 0.25, AloneStepSeconds = 0.5;
+
+    private const int LeastAlone = 16;
 
     /// <summary>What is planned of it: attention grows along a prompt, and machines hesitate.</summary>
     private const double Share = 0.85;
@@ -20,9 +22,10 @@ internal sealed class Pace(TimeProvider clock, long parameters)
 
     /// <summary>
     /// Tokens of a prompt's steps where nobody waits: about as many, but from what the device and the model are. How many rows a step has decides between recipes (and how many of them an
-    /// expert gets), and the same request, alone, shall give the same tokens on a busy day.
+    /// expert gets), and the same request, alone, shall give the same tokens on a busy day. Such a step may take longer: it is given up between two layers where it is cancelled, and weights
+    /// that come from memory want to be used for more than a few tokens.
     /// </summary>
-    public static int Alone(double operationsPerSecond, long parameters) => (int)Math.Clamp(operationsPerSecond / (2.0 * Math.Max(parameters, 1)) * LongestStepSeconds, 1, 1 << 20);
+    public static int Alone(double operationsPerSecond, long parameters) => (int)Math.Clamp(operationsPerSecond / (2.0 * Math.Max(parameters, 1)) * AloneStepSeconds, LeastAlone, 1 << 20);
 
     /// <summary>Most tokens of the next step; at least one.</summary>
     public int Tokens => (int)Math.Clamp(tokensPerSecond * LongestStepSeconds * Share, 1, 1 << 20);

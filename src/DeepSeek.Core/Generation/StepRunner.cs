@@ -61,6 +61,12 @@ internal sealed class StepRunner
 
     public bool DraftsByModule { get; }
 
+    /// <summary>Asked between the layers of a step: whether nobody wants it any more.</summary>
+    public Func<bool>? IsAbandoned
+    {
+        set => layout.IsAbandoned = value;
+    }
+
     /// <summary>Lets a forked sequence draw its first token from its leader's logits.</summary>
     /// <returns>Whether it has all that it wants.</returns>
     public bool DrawFirst(Request request, ReadOnlySpan<float> leaders)
@@ -86,6 +92,7 @@ internal sealed class StepRunner
     }
 
     /// <summary>Runs what was planned. An exception means that nothing of the step counts.</summary>
+    /// <exception cref="StepAbandonedException">Nobody wanted it any more.</exception>
     public StepResult Run(IReadOnlyList<Sequence> planned)
     {
         long mark = backend.Mark();

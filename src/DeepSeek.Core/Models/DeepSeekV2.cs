@@ -38,6 +38,7 @@ internal sealed class DeepSeekV2 : Decoder
         Backend.RotaryFactors(factors, rotary, step);
         foreach (Layer layer in layers)
         {
+            step.Checkpoint();
             layer.Attention.Forward(h, factors, rotary, step, cache);              // h += LatentAttention(norm(h))
             layer.Mlp.Forward(h);                                                  // h += Σ g·E(norm(h)) + Shared(norm(h))
         }

@@ -34,7 +34,11 @@ internal sealed class DeepSeekV3 : Decoder
     {
         Tensor h = Embed(step);                                                    // [T, D]
         Tensor factors = Factors(step);                                            // [T, R]
-        foreach (Layer layer in layers) Forward(layer, h, factors, step, cache);
+        foreach (Layer layer in layers)
+        {
+            step.Checkpoint();
+            Forward(layer, h, factors, step, cache);
+        }
         return Normalise(h);
     }
 

@@ -37,6 +37,7 @@ internal sealed class Llama : Decoder
         Backend.RotaryFactors(factors, rotary, step);
         foreach (Layer layer in layers)
         {
+            step.Checkpoint();
             layer.Attention.Forward(h, factors, rotary, step, cache);              // h += Attention(norm(h))
             layer.Mlp.Forward(h);                                                  // h += MLP(norm(h))
         }

@@ -421,4 +421,37 @@ public class EngineTests
         foreach (GenerationRequest request in requests) await FakeEngine.Finish(request);
         Assert.InRange(model.LargestStep, 100, 250);
     }
+
+    [Fact]
+    public async Task AStepThatNobodyWants_EndsInFrontOfTheNextLayer_AndAnotherRequestGoesOn()
+    {
+        using var backend = new DeepSeek.Backends.ReferenceBackend();
+        var model = new FakeModel(backend, false);
+        using DeepSeek.Backends.CacheStorage storage = backend.CreateCache(model.Streams, DeepSeek.Backends.CacheFormat.F32, 32, 200);
+        var settings = new EngineSettings(FakeModel.Vocabulary, 2, 512, 4096, 6000, true, 1_000_000_000, Speculation.Off, TimeProvider.System);
+        using var engine = new Engine(model, backend, storage, settings);
+        GenerationRequest Ask(int seed) => new(Tokens(300, seed), new GenerationSettings(new SamplingSettings { Temperature = 0 }, 4, [], FakeModel.Vocabulary, null, Speculation.Off), null, settings, 32, false);
+        GenerationRequest unwanted = Ask(1), wanted = Ask(2), again = Ask(1);
+        int layers = 0, steps = 0;
+        model.BeforeForward = step =>
+        {
+            steps++;
+            step.Checkpoint();
+            layers++;
+            if (steps > 1) return;
+            engine.Cancel(unwanted);
+            step.Checkpoint();
+            layers++;
+        };
+        engine.Submit(unwanted);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => FakeEngine.Finish(unwanted));
+        Assert.Equal((1, 1), (steps, layers));
+        // Nothing of the step counts: the same prompt finds no prefix, and says what it says elsewhere.
+        engine.Submit(wanted);
+        await FakeEngine.Finish(wanted);
+        engine.Submit(again);
+        int[] answer = await FakeEngine.Finish(again);
+        Assert.Equal(0, again.Sequence.CachedTokens);
+        Assert.Equal(FakeModel.Answer(Tokens(300, 1), new SamplingSettings { Temperature = 0 }, 4), answer);
+    }
 }
