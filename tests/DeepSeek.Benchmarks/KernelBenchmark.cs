@@ -50,7 +50,7 @@ internal static unsafe class KernelBenchmark
                     double t = threads == 1 ? (Environment.CpuUsage.TotalTime - before).TotalSeconds : Stopwatch.GetElapsedTime(start).TotalSeconds;
                     (best, spent) = (Math.Min(best, t), spent + t);
                 }
-                Console.WriteLine($"{name,-10} {tokens,6} {best * 1e3,7:f2} {bytes / best / 1e9,8:f1} {2.0 * tokens * rows * columns / best / 1e9,8:f0} {(((CpuWeight)weight).Kernel is null ? "intrinsics" : "assembled")}");
+                Console.WriteLine($"{name,-10} {tokens,6} {best * 1e3,7:f2} {bytes / best / 1e9,8:f1} {2.0 * tokens * rows * columns / best / 1e9,8:f0} {(((CpuWeight)weight).Kernel is { } stored ? stored.GetType().Name : "")}");
                 backend.Release(mark);
             }
             NativeMemory.AlignedFree(memory);

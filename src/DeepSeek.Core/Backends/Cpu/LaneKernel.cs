@@ -144,6 +144,7 @@ internal sealed unsafe class LaneKernel : StoredKernel
         }
     }
 
+    [SkipLocalsInit]
     public override void Multiply(Weight w, int first, int count, byte* tiles, int tokens, Tensor y)
     {
         float* results = stackalloc float[PanelRows * MostTokens * PanelRows];
