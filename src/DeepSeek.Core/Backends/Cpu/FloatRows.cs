@@ -43,8 +43,9 @@ internal static unsafe class FloatRows
         return (value | sign).AsSingle();
     }
 
+    /// <inheritdoc cref="Widen(Vector512{uint}, Vector512{uint}, uint, uint)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Widen(Vector256<uint> magnitude, Vector256<uint> sign, uint bias, uint special)
+    public static Vector256<float> Widen(Vector256<uint> magnitude, Vector256<uint> sign, uint bias, uint special)
     {
         // Magnitudes are below 2^31: comparing signed numbers is one instruction.
         Vector256<uint> normal = magnitude + Vector256.Create(bias << 23), one = Vector256.Create(bias + 1 << 23);

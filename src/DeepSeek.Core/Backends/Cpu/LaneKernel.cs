@@ -110,6 +110,11 @@ internal sealed unsafe class LaneKernel : StoredKernel
     private static LaneKernel Of<TFormat>(Capabilities capabilities) where TFormat : struct, ILaneFormat
         => new(TFormat.Elements, capabilities.AvxVnni ? &Run<TFormat, LaneSumVnni> : &Run<TFormat, LaneSumAvx2>);
 
+    /// <summary>Any number: its tiles are as large as pays.</summary>
+    public override int MostWithoutPanels(BlockFormat format) => int.MaxValue;
+
+    public override int MostWithWholeItems => int.MaxValue;
+
     private static int TileTokens(int columns) => Math.Clamp(TileBytes / (columns / 32 * TokenStep), 1, MostTokens);
 
     public override int Tiles(int columns, int tokens) => (tokens + TileTokens(columns) - 1) / TileTokens(columns);

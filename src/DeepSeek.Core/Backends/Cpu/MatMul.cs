@@ -23,9 +23,6 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
     /// item is one panel: there is nothing to keep in a cache.</summary>
     internal const int ManyTokens = 5;
 
-    /// <summary>The same where the assembled product unpacks stored blocks in registers, once for eight tokens; and where it does for scales of 16 columns, which are more work.</summary>
-    internal const int ManyStoredTokens = 25, ManyStoredSixteens = 17;
-
     /// <summary>The same where the products are of bfloat16, which rounds the activations: prompts that take no time anyway are not worth their nearly tied experts.</summary>
     internal const int ManyBrainTokens = 10;
 
@@ -110,7 +107,7 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         {
             parts[i] = Tile(i);
             Part p = parts[i];
-            tiled |= p.Kernel is not null || p.Weight.Kernel is not LaneKernel && p.Input.Rows > (p.Weight.Kernel is null ? ManyTokens - 1 : DotKernel.MostTokens);
+            tiled |= p.Kernel is not null || p.Input.Rows > (p.Weight.Kernel?.MostWithWholeItems ?? ManyTokens - 1);
             rows += p.Weight.Rows;
             bytes += p.Weight.Source.Bytes;
             tokens = Math.Max(tokens, p.Input.Rows);
@@ -169,10 +166,8 @@ internal sealed unsafe class MatMul(WorkerPool pool, ScratchArena scratch, Capab
         if (kernels.Tiles is { } onTiles && tokens >= ManyTileTokens && !p.Weight.IsPlainSum && !reproducible) return onTiles;
         if (p.Weight.Blocks is { } format)
         {
-            if (p.Weight.Kernel is LaneKernel) return null; // its tiles are as large as pays
-            bool stored = p.Weight.Kernel is not null;
-            int many = !stored ? ManyTokens : format.GroupElements == 16 ? ManyStoredSixteens : ManyStoredTokens;
-            return tokens >= many && (stored || !reproducible) ? kernels.Bytes(format, tokens) : null;
+            StoredKernel? stored = p.Weight.Kernel;
+            return tokens > (stored?.MostWithoutPanels(format) ?? ManyTokens - 1) && (stored is not null || !reproducible) ? kernels.Bytes(format, tokens) : null;
         }
         return tokens >= ManyBrainTokens && !p.Weight.IsPlainSum && !reproducible ? kernels.Brains : null;
     }

@@ -1,19 +1,27 @@
+using DeepSeek.Backends.Cpu.Dot;
 using DeepSeek.Tensors;
 
 namespace DeepSeek.Backends.Cpu;
 
 /// <summary>
-/// The product of one format's stored blocks with tokens, 16 weight rows at a time, without packed panels. A result is made by the same operations in the same order whatever the
+/// The product of one format's stored blocks with tokens, without packed panels. A result is made by the same operations in the same order whatever the
 /// count of tokens.
 /// </summary>
 /// <param name="unitColumns">Columns of a step: a row is a whole number of them.</param>
 internal abstract unsafe class StoredKernel(int unitColumns)
 {
-    /// <summary>Weight rows of a panel; a weight has at least as many.</summary>
+    /// <summary>Rows that a weight has at least.</summary>
     public const int Rows = 16;
 
     /// <summary>Columns of a step: a row is a whole number of them.</summary>
     public int UnitColumns { get; } = unitColumns;
+
+    /// <summary>Most tokens for which nothing else is faster; with more, packed panels are, where there are any.</summary>
+    /// <param name="format">The weight's format.</param>
+    public abstract int MostWithoutPanels(BlockFormat format);
+
+    /// <summary>Most tokens with which an item's rows are multiplied at once; with more, a panel after the other.</summary>
+    public abstract int MostWithWholeItems { get; }
 
     /// <summary>Tiles of so many tokens.</summary>
     public abstract int Tiles(int columns, int tokens);

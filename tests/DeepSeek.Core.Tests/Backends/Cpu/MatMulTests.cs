@@ -42,7 +42,7 @@ public sealed unsafe class MatMulTests
     /// <summary>Products of the formats in common use, for one token, a few and many.</summary>
     internal static void CheckCommonFormats(CpuBackendOptions options)
     {
-        foreach (DType type in (DType[])[DType.Q4_0, DType.Q4_1, DType.Q8_0, DType.Q2_K, DType.Q3_K, DType.Q4_K, DType.Q6_K, DType.IQ1_M, DType.IQ2_XS, DType.IQ3_S, DType.TQ1_0, DType.F16, DType.BF16, DType.F8E4M3]) Check(type, 70, 512, [1, 3, 17], options);
+        foreach (DType type in (DType[])[DType.Q4_0, DType.Q4_1, DType.Q5_0, DType.Q5_1, DType.Q8_0, DType.IQ4_NL, DType.MXFP4, DType.Q2_K, DType.Q3_K, DType.Q4_K, DType.Q5_K, DType.Q6_K, DType.IQ1_M, DType.IQ2_XS, DType.IQ3_S, DType.TQ1_0, DType.F16, DType.BF16, DType.F8E4M3]) Check(type, 70, 512, [1, 3, 17, 150], options);
     }
 
     [Theory]

@@ -52,6 +52,17 @@ internal readonly unsafe struct LaneRows
         c3 = Avx2.UnpackHigh(b, d).AsByte();
     }
 
+    /// <summary>The same, stored too. [4, 32]</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Keep(int offset, byte* to, out Vector256<byte> c0, out Vector256<byte> c1, out Vector256<byte> c2, out Vector256<byte> c3)
+    {
+        Columns(offset, out c0, out c1, out c2, out c3);
+        c0.Store(to);
+        c1.Store(to + 32);
+        c2.Store(to + 64);
+        c3.Store(to + 96);
+    }
+
     /// <summary>Rows i and i + 4 in the two halves.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Vector256<int> Two(int i, int offset)
@@ -87,13 +98,7 @@ internal readonly unsafe struct LaneRows
 
     /// <summary>Halves in the lower 16 bits of the lanes, as float32.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Halves(Vector256<uint> h)
-    {
-        // The exponent is moved by a multiplication, which normalises small numbers too; infinities and NaNs keep all bits of theirs.
-        Vector256<uint> m = (h & Vector256.Create(0x7FFFu)) << 13;
-        Vector256<uint> special = Vector256.GreaterThan(m.AsInt32(), Vector256.Create(0x0F80_0000 - 1)).AsUInt32() & Vector256.Create(0x7F80_0000u);
-        return ((m.AsSingle() * Vector256.Create(5.192296858534828e33f)).AsUInt32() | special | (h & Vector256.Create(0x8000u)) << 16).AsSingle(); // 2^112
-    }
+    public static Vector256<float> Halves(Vector256<uint> h) => FloatRows.Widen((h & Vector256.Create(0x7FFFu)) << 13, (h & Vector256.Create(0x8000u)) << 16, 112, 0x0F80_0000);
 
     /// <summary>The byte at an offset of each row.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -165,11 +170,12 @@ internal unsafe interface ILaneFormat : IBlockFormat
     /// <summary>Groups of 32 columns that lie in the same bytes: 1, 2 or 4.</summary>
     static virtual int Planes => 1;
 
-    /// <summary>Scales and minima of a block of eight rows.</summary>
+    /// <summary>Scales and minima of a block of eight rows. Where nothing else is said, a half at its beginning is the scale.</summary>
     /// <param name="rows">The rows, where their blocks begin.</param>
     /// <param name="scales">[Elements / GroupElements, 8 rows]</param>
     /// <param name="minima">The same, of whole numbers with the offset taken away; untouched where there are none.</param>
-    static abstract void Scales(LaneRows rows, float* scales, float* minima);
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static virtual void Scales(LaneRows rows, float* scales, float* minima) => rows.Halves(0).Store(scales);
 
     /// <summary>Reads a block, where its parts have four planes: they find it in what is kept. Else nothing is asked for beforehand.</summary>
     static virtual void Prepare(LaneRows rows, byte* kept)

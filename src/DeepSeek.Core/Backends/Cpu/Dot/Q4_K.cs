@@ -84,22 +84,14 @@ internal readonly unsafe struct Q4_K : IPanelFormat, ILaneFormat
     {
         if (plane == 0)
         {
-            rows.Columns(16 + 32 * part, out w0, out w1, out w2, out w3);
-            rows.Columns(32 + 32 * part, out w4, out w5, out w6, out w7);
-            w0.Store(kept + 0);
-            w1.Store(kept + 32);
-            w2.Store(kept + 64);
-            w3.Store(kept + 96);
-            w4.Store(kept + 128);
-            w5.Store(kept + 160);
-            w6.Store(kept + 192);
-            w7.Store(kept + 224);
+            rows.Keep(16 + 32 * part, kept, out w0, out w1, out w2, out w3);
+            rows.Keep(32 + 32 * part, kept + 128, out w4, out w5, out w6, out w7);
             (w0, w1, w2, w3) = (LaneRows.Low(w0), LaneRows.Low(w1), LaneRows.Low(w2), LaneRows.Low(w3));
             (w4, w5, w6, w7) = (LaneRows.Low(w4), LaneRows.Low(w5), LaneRows.Low(w6), LaneRows.Low(w7));
         }
         else
         {
-            w0 = LaneRows.High(Vector256.Load(kept + 0));
+            w0 = LaneRows.High(Vector256.Load(kept));
             w1 = LaneRows.High(Vector256.Load(kept + 32));
             w2 = LaneRows.High(Vector256.Load(kept + 64));
             w3 = LaneRows.High(Vector256.Load(kept + 96));

@@ -33,10 +33,6 @@ internal readonly unsafe struct Q5_0 : IPanelFormat, ILaneFormat
     public static int Offset => 16;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(LaneRows rows, float* scales, float* minima)
-        => rows.Halves(0).Store(scales);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Unpack(LaneRows rows, int part, int plane, byte* kept, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
         => rows.Fives(6, 2, out w0, out w1, out w2, out w3, out w4, out w5, out w6, out w7);
 }

@@ -71,29 +71,13 @@ internal readonly unsafe struct Q5_K : IPanelFormat, ILaneFormat
         byte* fifth = kept + 256;
         if (part == 0 && plane == 0)
         {
-            rows.Columns(16, out w0, out w1, out w2, out w3);
-            rows.Columns(32, out w4, out w5, out w6, out w7);
-            w0.Store(fifth + 0);
-            w1.Store(fifth + 32);
-            w2.Store(fifth + 64);
-            w3.Store(fifth + 96);
-            w4.Store(fifth + 128);
-            w5.Store(fifth + 160);
-            w6.Store(fifth + 192);
-            w7.Store(fifth + 224);
+            rows.Keep(16, fifth, out w0, out w1, out w2, out w3);
+            rows.Keep(32, fifth + 128, out w4, out w5, out w6, out w7);
         }
         if (plane == 0)
         {
-            rows.Columns(48 + 32 * part, out w0, out w1, out w2, out w3);
-            rows.Columns(64 + 32 * part, out w4, out w5, out w6, out w7);
-            w0.Store(kept + 0);
-            w1.Store(kept + 32);
-            w2.Store(kept + 64);
-            w3.Store(kept + 96);
-            w4.Store(kept + 128);
-            w5.Store(kept + 160);
-            w6.Store(kept + 192);
-            w7.Store(kept + 224);
+            rows.Keep(48 + 32 * part, kept, out w0, out w1, out w2, out w3);
+            rows.Keep(64 + 32 * part, kept + 128, out w4, out w5, out w6, out w7);
             w0 = LaneRows.Low(w0) | Fifth(fifth, 4);
             w1 = LaneRows.Low(w1) | Fifth(fifth + 32, 4);
             w2 = LaneRows.Low(w2) | Fifth(fifth + 64, 4);
@@ -105,7 +89,7 @@ internal readonly unsafe struct Q5_K : IPanelFormat, ILaneFormat
         }
         else
         {
-            w0 = LaneRows.High(Vector256.Load(kept + 0)) | Next(fifth + 0);
+            w0 = LaneRows.High(Vector256.Load(kept)) | Next(fifth);
             w1 = LaneRows.High(Vector256.Load(kept + 32)) | Next(fifth + 32);
             w2 = LaneRows.High(Vector256.Load(kept + 64)) | Next(fifth + 64);
             w3 = LaneRows.High(Vector256.Load(kept + 96)) | Next(fifth + 96);

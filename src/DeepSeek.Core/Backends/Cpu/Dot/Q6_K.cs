@@ -96,25 +96,15 @@ internal readonly unsafe struct Q6_K : IPanelFormat, ILaneFormat
     public static void Prepare(LaneRows rows, byte* kept)
     {
         // In order of memory, which prefetchers follow: of each half the lower bits of four groups, then the upper ones of both.
-        for (int i = 0; i < 8; i++) Keep(rows, 16 * i, kept + 768 * (i / 4) + 128 * (i % 4));
-        for (int i = 0; i < 4; i++) Keep(rows, 128 + 16 * i, kept + 768 * (i / 2) + 512 + 128 * (i % 2));
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Keep(LaneRows rows, int offset, byte* to)
-    {
-        rows.Columns(offset, out Vector256<byte> c0, out Vector256<byte> c1, out Vector256<byte> c2, out Vector256<byte> c3);
-        c0.Store(to);
-        c1.Store(to + 32);
-        c2.Store(to + 64);
-        c3.Store(to + 96);
+        for (int i = 0; i < 8; i++) rows.Keep(16 * i, kept + 768 * (i / 4) + 128 * (i % 4), out _, out _, out _, out _);
+        for (int i = 0; i < 4; i++) rows.Keep(128 + 16 * i, kept + 768 * (i / 2) + 512 + 128 * (i % 2), out _, out _, out _, out _);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Unpack(LaneRows rows, int part, int plane, byte* kept, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
     {
         byte* four = kept + 768 * part + 256 * (plane & 1), two = kept + 768 * part + 512;
-        w0 = Bits(four + 0, two + 0, plane);
+        w0 = Bits(four, two, plane);
         w1 = Bits(four + 32, two + 32, plane);
         w2 = Bits(four + 64, two + 64, plane);
         w3 = Bits(four + 96, two + 96, plane);

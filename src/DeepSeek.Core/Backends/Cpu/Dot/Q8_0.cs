@@ -39,10 +39,6 @@ internal readonly unsafe struct Q8_0 : IPanelFormat, ILaneFormat
     public static int Offset => ILaneFormat.Signed;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(LaneRows rows, float* scales, float* minima)
-        => rows.Halves(0).Store(scales);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Unpack(LaneRows rows, int part, int plane, byte* kept, out Vector256<byte> w0, out Vector256<byte> w1, out Vector256<byte> w2, out Vector256<byte> w3, out Vector256<byte> w4, out Vector256<byte> w5, out Vector256<byte> w6, out Vector256<byte> w7)
     {
         rows.Columns(2, out w0, out w1, out w2, out w3);
